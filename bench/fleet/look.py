@@ -22,7 +22,8 @@ from bench.fleet.usage import cpu_s, pss_kb
 from littoral_cloud.app import open_core
 from littoral_cloud.fleet.view import FleetView
 from littoral_cloud.rollouts.plan import make_plan
-from littoral_cloud.rollouts.seen import RECORDS, SeenFleet, Snapshot
+from littoral_cloud.rollouts.seen import Snapshot
+from littoral_cloud.rollouts.seen_fleet import RECORDS, SeenFleet
 from littoral_cloud.rollouts.state import Rollout, RolloutPolicy, RolloutState
 from littoral_cloud.settings import load_settings
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 import logging
 import random
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from littoral.errors import BadInput, Conflict, LostLease, NotFound, Untrusted
@@ -29,8 +29,11 @@ from littoral_cloud.fleet.controller import ControllerSpec, News, keep_advancing
 from littoral_cloud.fleet.ledger import Audit, Change, Doc, Fence, Write
 from littoral_cloud.fleet.records import Release, dump, load
 from littoral_cloud.fleet.view import FleetView
+from littoral_cloud.rollouts.assignments import KIND as ASSIGNMENT
+from littoral_cloud.rollouts.assignments import AssignmentState, assignment_id
 from littoral_cloud.rollouts.commands import policy_with, start_rollout
 from littoral_cloud.rollouts.state import ENDED, Rollout
+from littoral_cloud.rollouts.wording import nodes_in_audit
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +63,7 @@ class ModelView:
     rollouts: Mapping[str, Rollout]  # by id
     memory: Memory = field(default_factory=Memory)
     away: frozenset[str] = frozenset()  # drifted nodes that are not connected
+    took: Callable[[str, str], bool] = lambda rollout_id, node_id: False  # whether the node passed its probation in this rollout
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +117,9 @@ def step(seen: ModelView, now: float) -> Move:
             return StartRollout(release.release_id)
         if any(r.state not in ENDED for r in rollouts):
             return WaitUntil()
-        took = {a.node_id for r in rollouts if r.state == "SUCCEEDED" for a in r.assignments if a.touched and not a.dropped}
-        return Settle(run.run_id, tuple(sorted(took)), run.finished_at)
+        passed = [id for id, r in seen.rollouts.items() if r.release_id == release.release_id and r.state == "SUCCEEDED"]
+        took = [node_id for node_id in sorted(seen.drifted) if any(seen.took(id, node_id) for id in passed)]
+        return Settle(run.run_id, tuple(took), run.finished_at)
     if any(r.model == seen.model and r.state not in ENDED for r in seen.rollouts.values()):
         return WaitUntil()
     if not set(seen.drifted) - seen.away:  # those that are away say so again when they are back
@@ -211,7 +216,7 @@ class Loop:
         await drift.acknowledge(self._core.ledger, [node for node in dealt if node not in move.took], seen.model, now)
         await self._look_at(drift.inputs_id(node, seen.model) for node in dealt)
         memory = Memory(settled=(*seen.memory.settled, move.what))
-        line = Audit("loop.settled", move.what, ACTOR, {"model": seen.model, "took": list(move.took)})
+        line = Audit("loop.settled", move.what, ACTOR, {"model": seen.model, **nodes_in_audit("took", move.took)})
         write = Write(KIND, seen.model, dump(memory), doc.generation if doc else 0)
         await self._core.ledger.commit(Change((write,), (line,)), fence=fence)
 
@@ -256,5 +261,10 @@ class Loop:
             {id: held.record for id, held in of("rollout").items()},
             load(Memory, memory) if memory else Memory(),
             frozenset(drifted) - there,
+            self._took,
         )
         return seen, memory
+
+    def _took(self, rollout_id: str, node_id: str) -> bool:
+        held = self._view.of(ASSIGNMENT).get(assignment_id(rollout_id, node_id))
+        return held is not None and held.record.state is AssignmentState.COMMITTED

@@ -39,7 +39,7 @@ from littoral_cloud.retention.controller import Retention
 from littoral_cloud.retention.parts import parts_of
 from littoral_cloud.rollouts import controller as rollouts
 from littoral_cloud.rollouts.rechoice_controller import Rechooser
-from littoral_cloud.rollouts.seen import RECORDS, SeenFleet
+from littoral_cloud.rollouts.seen_fleet import RECORDS, SeenFleet
 from littoral_cloud.settings import CloudSettings
 from littoral_cloud.teacher_service.process import TeacherProcess
 from littoral_cloud.teacher_service.samples import SampleFiles

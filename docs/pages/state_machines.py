@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any
 
+from littoral_cloud.rollouts import assignments
 from littoral_cloud.rollouts import state as rollout
 from littoral_node.supervision.failures import FAILURES, FailureRule
 from littoral_node.update import state as update
@@ -22,8 +23,14 @@ ROLLOUT = """\
 ## A rollout
 
 `littoral_cloud/rollouts/state.py`. `littoral_cloud.rollouts.judge.observe` makes the event from the ledger,
-`littoral_cloud.rollouts.decide.apply` decides, and the controller commits the rollout and the nodes' desired states in one
-Change."""
+`littoral_cloud.rollouts.decide.apply` decides, and the controller commits the rollout, the nodes' assignments and their desired
+states, a batch of nodes in one Change. The owner of every state is the controller with the lease `rollouts`."""
+
+ASSIGNMENT = """\
+## What one node gets in a rollout
+
+`littoral_cloud/rollouts/assignments.py`. The rollout's controller makes the event from the node's documents, and writes the
+assignments a batch at a time. A plan writes PLANNED and REFUSED. DROPPED, RESTORED and REFUSED are ends."""
 
 UPDATE = """\
 ## The update of one model on one node
@@ -53,6 +60,15 @@ def rollout_limits() -> str:
     return table(("state", "may last", "then"), rows)
 
 
+def assignment_moves() -> str:
+    return table(("state", "event", "becomes"), ((state, event, to) for (state, event), to in assignments.MOVES.items()))
+
+
+def assignment_deadlines() -> str:
+    rows = ((state, assignments.OWNER, until, then) for state, (until, then) in assignments.DEADLINES.items())
+    return table(("state", "owner", "until", "then"), rows)
+
+
 def update_limits() -> str:
     rows = [
         (state, f"{limit:g} s" + (", and the probation" if state is update.ModelUpdateState.PROBATION else ""))
@@ -80,6 +96,6 @@ def _then(rule: FailureRule) -> str:
 
 
 def page() -> str:
-    rollouts = [ROLLOUT, moves(rollout.MOVES), rollout_limits()]
+    rollouts = [ROLLOUT, moves(rollout.MOVES), rollout_limits(), ASSIGNMENT, assignment_moves(), assignment_deadlines()]
     updates = [UPDATE, moves(update.MOVES), update_limits(), TAKEN_BACK, failures()]
     return "\n\n".join([HEAD, *rollouts, *updates]) + "\n"

@@ -17,8 +17,10 @@ from littoral_cloud.cli import execute
 from littoral_cloud.fleet.ledger import Change, Write
 from littoral_cloud.fleet.records import dump
 from littoral_cloud.releases.catalogue import publish
+from littoral_cloud.rollouts.assignments import KIND as ASSIGNMENT
+from littoral_cloud.rollouts.assignments import Assignment, assignment_id
 from littoral_cloud.rollouts.commands import read_rollout
-from littoral_cloud.rollouts.state import KIND, Assignment, RolloutState
+from littoral_cloud.rollouts.state import KIND, RolloutState, Wave
 from littoral_cloud.settings import load_settings
 from littoral_cloud.trust.store import open_trust
 from tests.kit.unrunnable import unrunnable
@@ -106,9 +108,11 @@ def test_who_watches_is_told_that_no_coordinator_runs_and_then_how_to_ask(digest
     async def succeed() -> None:
         async with open_core(load_settings()) as core:
             doc, rollout = await read_rollout(core.ledger, "digits-1-r1")
-            gets = Assignment(node_id="n1", manifest_digest=digest, name="cnn", previous="")
-            ended = replace(rollout, state=RolloutState.SUCCEEDED, assignments=(gets,))
-            await core.ledger.commit(Change((Write(KIND, "digits-1-r1", dump(ended), doc.generation),)))
+            gets = Assignment(rollout_id=doc.id, node_id="n1", manifest_digest=digest, name="cnn", previous="", wave=1)
+            wave = Wave(number=1, size=1, told=1, first=("n1",), started_at=1.0, told_at=1.0, ended_at=2.0)
+            ended = replace(rollout, state=RolloutState.SUCCEEDED, planned=1, waves=(wave,))
+            given = Write(ASSIGNMENT, assignment_id(doc.id, "n1"), dump(gets), 0)
+            await core.ledger.commit(Change((Write(KIND, doc.id, dump(ended), doc.generation), given)))
 
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as watching:
         try:

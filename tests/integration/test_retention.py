@@ -28,7 +28,7 @@ from littoral_cloud.retention.archive import FOLDER, find
 from littoral_cloud.retention.controller import DAY_S, FIRST_LOOK_S, LOOK_S, Retention
 from littoral_cloud.retention.parts import RetentionParts, parts_of
 from littoral_cloud.rollouts.commands import start_rollout
-from littoral_cloud.rollouts.seen import RECORDS
+from littoral_cloud.rollouts.seen_fleet import RECORDS
 from littoral_cloud.rollouts.state import KIND as ROLLOUT
 from littoral_cloud.rollouts.state import Rollout, RolloutPolicy, RolloutState
 from littoral_cloud.settings import CloudSettings

@@ -27,8 +27,9 @@ from littoral_cloud.fleet.records import (
     dump,
 )
 from littoral_cloud.releases.catalogue import create_release, publish, read_release
+from littoral_cloud.rollouts.assignments import Assignment, AssignmentState, assignment_id
 from littoral_cloud.rollouts.commands import read_rollout
-from littoral_cloud.rollouts.state import Assignment, RolloutState, Wave
+from littoral_cloud.rollouts.state import RolloutState, Wave
 from littoral_cloud.settings import load_settings
 from tests.kit.unrunnable import CONTENT, unrunnable
 
@@ -142,10 +143,13 @@ async def in_first_wave(state: UpdateState) -> None:
         doc, rollout = await read_rollout(core.ledger, "digits-1-r1")
         release = await read_release(core.ledger, "digits-1")
         [digest] = release.artifacts
-        given = [Assignment(node_id=f"n{n:02}", manifest_digest=digest, name="cnn", previous="") for n in range(4)]
-        touched = tuple(replace(a, generation=1) if a.node_id in ("n00", "n01") else a for a in given)
-        waves = (Wave(nodes=("n00", "n01"), started_at=1.0), Wave(nodes=("n02", "n03")))
-        moved = replace(rollout, state=RolloutState.WAVE, assignments=touched, waves=waves, deadline=core.clock() + 300.0)
+        for n in range(4):
+            a = Assignment(rollout_id=doc.id, node_id=f"n{n:02}", manifest_digest=digest, name="cnn", previous="", order=n)
+            told = replace(a, state=AssignmentState.TOLD, generation=1, wave=1) if n < 2 else a
+            await put(core, "assignment", assignment_id(doc.id, a.node_id), told)
+        wave = Wave(number=1, size=2, told=2, first=("n00", "n01"), started_at=1.0, told_at=1.0)
+        moved = replace(rollout, state=RolloutState.WAVE, planned=4, waves=(wave,), waves_to_come=1)
+        moved = replace(moved, deadline=core.clock() + 300.0)
         await core.ledger.commit(Change((Write("rollout", doc.id, dump(moved), doc.generation),)))
         wanted = DesiredModel(manifest_digest=digest, rollout_id=doc.id, generation=1)
         for node_id in ("n00", "n01"):

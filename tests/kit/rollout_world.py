@@ -15,6 +15,8 @@ from littoral.budget import Budget
 from littoral.digest import digest_of
 from littoral.errors import Conflict
 from littoral_cloud.fleet.deferral import ReportedDeferral
+from littoral_cloud.fleet.handed import KIND as HANDED
+from littoral_cloud.fleet.handed import Handed, after_handing
 from littoral_cloud.fleet.ledger import Audit, Change, Doc, Write
 from littoral_cloud.fleet.measurements import MeasurementRecord, measurement_id
 from littoral_cloud.fleet.records import (
@@ -32,10 +34,13 @@ from littoral_cloud.fleet.records import (
     dump,
     load,
 )
+from littoral_cloud.rollouts.assignments import KIND as ASSIGNMENT
+from littoral_cloud.rollouts.assignments import Assignment, Ineligible
 from littoral_cloud.rollouts.decide import next_actions
+from littoral_cloud.rollouts.events import Waits
 from littoral_cloud.rollouts.permission import begin_by
 from littoral_cloud.rollouts.seen import Snapshot, snapshot_of
-from littoral_cloud.rollouts.state import KIND, Rollout, RolloutPolicy, RolloutState, Waits
+from littoral_cloud.rollouts.state import KIND, Rollout, RolloutPolicy, RolloutState
 
 MODEL = "digits"
 
@@ -85,6 +90,11 @@ class Actor:
     number: int = 0
 
 
+def refused(rollout: Rollout) -> list[Ineligible]:
+    """The first nodes of each rule."""
+    return [no for rule in rollout.refused for no in rule.first]
+
+
 class World:
     def __init__(self, artifacts: list[Artifact], *, start: float = 1_000.0) -> None:
         self.now = start
@@ -112,6 +122,9 @@ class World:
         for write in change.writes:
             self.put(write.kind, write.id, write.body)
         self.trail += change.audit
+        for write in change.writes:
+            if write.kind == "desired" and write.id in self.actors:
+                self.hand(write.id)
 
     def of(self, record: type[Any], kind: str) -> dict[str, Any]:
         return {id: load(record, doc) for (of, id), doc in self.docs.items() if of == kind}
@@ -169,7 +182,7 @@ class World:
             actor.report = ReportedModel(
                 state=UpdateState.SUCCEEDED, desired_generation=0, target=serving, serving=serving, previous=""
             )
-            self._say(actor)
+            self.say(actor)
         return actor
 
     def release(self, number: int, *artifacts: Artifact, kind: str = "manual") -> Release:
@@ -206,6 +219,17 @@ class World:
     def rollout(self, id: str) -> Rollout:
         return load(Rollout, self.docs[KIND, id])
 
+    def assignments(self, id: str) -> dict[str, Assignment]:
+        """Of nodes that had a turn in one rollout, by node id; in the order of the plan."""
+        found = [a for a in self.of(Assignment, ASSIGNMENT).values() if a.rollout_id == id and a.manifest_digest]
+        return {a.node_id: a for a in sorted(found, key=lambda a: (a.order, a.node_id))}
+
+    def waves(self, id: str) -> list[tuple[str, ...]]:
+        """Node ids of each wave that has started."""
+        given = self.assignments(id).values()
+        numbers = range(1, self.rollout(id).waves_started + 1)
+        return [tuple(a.node_id for a in given if a.wave == number) for number in numbers]
+
     def edit(self, kind: str, id: str, record: type[Any], **fields: Any) -> None:
         self.put(kind, id, dump(replace(load(record, self.docs[kind, id]), **fields)))
 
@@ -225,14 +249,15 @@ class World:
                     continue
                 moved = True
                 try:
-                    self.commit(decision.change(seen))
+                    for change in decision.changes(seen):
+                        self.commit(change)
+                        made += 1
+                        if made >= commits:
+                            return made
                 except Conflict:
                     if stale is None:
                         raise
                     continue
-                made += 1
-                if made >= commits:
-                    return made
                 break  # what the others saw may be old now
             if stale is not None:
                 stale = None
@@ -262,6 +287,18 @@ class World:
         presence = load(Presence, self.docs["presence", actor.node_id])
         if presence.connected == self.away(actor):
             self.edit("presence", actor.node_id, Presence, connected=not presence.connected, since=self.now)
+            self.hand(actor.node_id)
+
+    def hand(self, node_id: str) -> None:
+        """What a session does with a desired state, at its start and after each change."""
+        actor = self.actors[node_id]
+        if not load(Presence, self.docs["presence", node_id]).connected or self.away(actor):
+            return
+        doc = self.docs.get((HANDED, actor.node_id))
+        before = load(Handed, doc) if doc else Handed()
+        after = after_handing(before, self.desired(actor.node_id)[1], self.now)
+        if after is not before:
+            self.put(HANDED, actor.node_id, dump(after))
 
     def _measure(self, actor: Actor) -> None:
         for digest in self.desired(actor.node_id)[1].benchmarks:
@@ -326,14 +363,14 @@ class World:
             probation=actor.probation,
             deferral=self._deferral(actor, state),
         )
-        self._say(actor)
+        self.say(actor)
 
     def _deferral(self, actor: Actor, state: UpdateState) -> ReportedDeferral | None:
         if not actor.fate.defers_s:
             return None
         return ReportedDeferral(reason="busy", until=actor.deferred_until if state is UpdateState.DEFERRED else 0.0)
 
-    def _say(self, actor: Actor) -> None:
+    def say(self, actor: Actor) -> None:
         assert actor.report is not None
         actor.number += 1
         said = Reported(generation=actor.number, observed_generation=self.desired(actor.node_id)[0], models={MODEL: actor.report})

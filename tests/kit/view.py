@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 from littoral_cloud.fleet.ledger import Ledger
 from littoral_cloud.fleet.view import FleetView
-from littoral_cloud.rollouts.seen import RECORDS, SeenFleet
+from littoral_cloud.rollouts.seen_fleet import RECORDS, SeenFleet
 
 
 @asynccontextmanager

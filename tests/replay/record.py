@@ -57,7 +57,7 @@ async def recorded(ledger: Ledger, world: World, policy: RolloutPolicy, act: Act
         while True:
             await fleet.view.catch_up()
             await controller.advance(None)
-            for kind in ("rollout", "desired"):
+            for kind in ("rollout", "desired", "assignment"):
                 world.docs |= {(kind, doc.id): doc for doc in await ledger.all(kind)}
             rollout = (await read_rollout(ledger, id))[1]
             if rollout.state in ENDED:
@@ -70,7 +70,7 @@ async def recorded(ledger: Ledger, world: World, policy: RolloutPolicy, act: Act
 
 
 async def _to_ledger(world: World, ledger: Ledger) -> None:
-    docs = [doc for (kind, _), doc in world.docs.items() if kind not in ("rollout", "desired")]
+    docs = [doc for (kind, _), doc in world.docs.items() if kind not in ("rollout", "desired", "assignment")]
     await ledger.commit(Change(tuple(Write(doc.kind, doc.id, doc.body, None) for doc in docs)))
 
 

@@ -9,36 +9,39 @@ from typing import Any
 
 import pytest
 
-from littoral_cloud.rollouts.state import (
-    MOVES,
+from littoral_cloud.rollouts.events import (
     LastWavePassed,
     MeasurersWanted,
     NobodyCan,
     NobodyNow,
+    NodesAnswered,
+    NodesDue,
+    NodesGoBack,
+    NodesNotReached,
     NothingToDo,
     Planned,
     Restored,
     RolloutAborted,
     RolloutEvent,
     RolloutExpired,
-    RolloutState,
     RolloutStopped,
     TurnCame,
     WavePassed,
 )
+from littoral_cloud.rollouts.state import MOVES, RolloutState
 
 TRAILS = sorted((Path(__file__).parent / "rollouts").glob("*.jsonl"))
 AUDITED: Mapping[str, tuple[type[RolloutEvent], ...]] = {
-    "rollout.wave-started": (Planned, WavePassed),
+    "rollout.wave-started": (NodesDue, RolloutStopped, Planned, WavePassed),
     "rollout.promoted": (LastWavePassed, NothingToDo),
     "rollout.stopped": (RolloutStopped,),
     "rollout.rolled-back": (Restored, RolloutAborted),
     "rollout.waiting": (NobodyNow,),
     "rollout.failed": (NobodyCan, RolloutExpired),
 }
-"""By action of the trail, the events that write it."""
+"""By action of the trail, the events that write it, or wrote it: before 0.2 the line of a wave came with its start."""
 NO_MOVE = ("rollout.started", "rollout.abort-asked")
-SILENT = (TurnCame, MeasurersWanted)
+SILENT = (TurnCame, MeasurersWanted, Planned, WavePassed, NodesDue, NodesAnswered, NodesNotReached, NodesGoBack)
 """Events that move a rollout and write no line."""
 
 
@@ -56,7 +59,8 @@ def replayed(actions: Sequence[str]) -> set[RolloutState]:
     """The states in which a rollout with these lines may be; empty where the table has no such way."""
     states = {RolloutState.PENDING}
     for action in actions:
-        states |= {MOVES[state, event] for state in states for event in SILENT if (state, event) in MOVES}
+        while more := {MOVES[state, event] for state in states for event in SILENT if (state, event) in MOVES} - states:
+            states |= more
         states = {MOVES[state, event] for state in states for event in AUDITED[action] if (state, event) in MOVES}
     return states
 

@@ -20,6 +20,7 @@ from littoral_cloud.api.session_stream import SessionEnded
 from littoral_cloud.fleet.allowance import NodeAllowance, count_left_out
 from littoral_cloud.fleet.clones import SessionTurns, Start, came
 from littoral_cloud.fleet.coordinators import Coordinators
+from littoral_cloud.fleet.handed import HandedDesk
 from littoral_cloud.fleet.ledger import Announcement, Body, Change, Doc, Ledger, Write
 from littoral_cloud.fleet.profile import PRESENCE
 from littoral_cloud.fleet.records import Presence, load
@@ -64,6 +65,7 @@ class SessionHub:
     ) -> None:
         self.coordinator = coordinator or secrets.token_hex(8)
         self.desk = TelemetryDesk(ledger, clock, flush_s=flush_s)
+        self.handed = HandedDesk(ledger, clock)
         self._ledger = ledger
         self._clock = clock
         self._coordinators = Coordinators(ledger, clock, self.coordinator, former=former)
@@ -152,6 +154,7 @@ class SessionHub:
             self._empty.set()
         if node_id not in self._sessions:
             self.desk.leave(node_id)
+            self.handed.leave(node_id)
         self._mark(node_id)
 
     async def run(self) -> None:
@@ -161,6 +164,7 @@ class SessionHub:
             tasks.create_task(self._wake(), name="wake sessions")
             tasks.create_task(self._keep_presence(), name="keep presence")
             tasks.create_task(self.desk.run(), name="telemetry")
+            tasks.create_task(self.handed.run(), name="handed")
 
     async def drain(self, within_s: float) -> None:
         """Refuses new sessions, ends the open ones, and writes that their nodes went."""
@@ -171,6 +175,7 @@ class SessionHub:
             async with asyncio.timeout(within_s):
                 await self._empty.wait()
                 await self.desk.write_all()
+                await self.handed.write()
                 await self._write_presence()
                 await self._coordinators.leave()
         except (TimeoutError, Conflict, Unavailable) as error:

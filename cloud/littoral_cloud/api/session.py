@@ -27,6 +27,7 @@ from littoral_cloud.api.session_terms import SessionTerms
 from littoral_cloud.fleet import presence as there
 from littoral_cloud.fleet import renewal, sessions
 from littoral_cloud.fleet.allowance import NodeAllowance, count_left_out
+from littoral_cloud.fleet.handed import HandedDesk
 from littoral_cloud.fleet.hello import Known, known_of, note_hello
 from littoral_cloud.fleet.ledger import Ledger
 from littoral_cloud.fleet.nodes import forget_if_out
@@ -43,22 +44,16 @@ QUEUED_MESSAGES = 64
 
 
 class Hub(Protocol):
-    """Knows the open sessions.
+    """Knows the open sessions."""
 
-    Attributes:
-        coordinator: the id of this process.
-        spread_s: nodes that lose their sessions at one time come back spread over this time.
-        desk: counts what the nodes report.
-    """
+    coordinator: str  # the id of this process
+    desk: TelemetryDesk  # counts what the nodes report
+    handed: HandedDesk  # writes down what sessions were given
 
     @property
-    def coordinator(self) -> str: ...
-
-    @property
-    def spread_s(self) -> float: ...
-
-    @property
-    def desk(self) -> TelemetryDesk: ...
+    def spread_s(self) -> float:
+        """Nodes that lose their sessions at one time come back spread over this time."""
+        ...
 
     def allowance_of(self, node_id: str) -> NodeAllowance:
         """What an accepted node may still send."""
@@ -136,6 +131,7 @@ class CoordinatorSession:
         await ledger_soon(self._note_hello(known, said))
         self._hub.greeted(self)
         await self._stream.send(session_pb2.ConnectResponse(welcome=self._welcome()))
+        self._hub.handed.enter(self.peer.node_id, known.handed)
         await self._send_desired(known.desired_generation, known.desired)
 
     async def _begin(self) -> tuple[Known, Presence]:
@@ -291,6 +287,7 @@ class CoordinatorSession:
             return
         await self._stream.send(message)
         self._sent_generation = generation
+        self._hub.handed.handed(self.peer.node_id, desired)
 
     async def _patiently(self, work: Callable[[], Awaitable[T]]) -> T:
         return await patiently(self.peer.node_id, self._terms.rng, work)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import getpass
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Annotated, Any
 
@@ -15,22 +15,25 @@ from littoral_cloud.cli.archived import or_archived
 from littoral_cloud.cli.command import command
 from littoral_cloud.cli.moments import parse_moment
 from littoral_cloud.cli.noun import noun
+from littoral_cloud.cli.rollout_nodes import rows_of_nodes
 from littoral_cloud.cli.rollout_preview import print_preview
 from littoral_cloud.cli.rollout_steering import RolloutArgument, add_steering
 from littoral_cloud.fleet.cohorts import read_cohort
-from littoral_cloud.fleet.nodes import find_node, names_of
-from littoral_cloud.fleet.records import Probation, load
+from littoral_cloud.fleet.nodes import find_node
+from littoral_cloud.fleet.records import Node, Probation, load
 from littoral_cloud.local.discovery import Serving
 from littoral_cloud.local.how_to_ask import how_to_ask, node_here
 from littoral_cloud.releases.catalogue import read_release
+from littoral_cloud.rollouts.assignments import KIND as ASSIGNMENT
+from littoral_cloud.rollouts.assignments import Assignment, assignment_id
 from littoral_cloud.rollouts.back import go_back
 from littoral_cloud.rollouts.commands import read_rollout, start_rollout
+from littoral_cloud.rollouts.events import Waits
 from littoral_cloud.rollouts.judge import observe
 from littoral_cloud.rollouts.permission import not_yet
 from littoral_cloud.rollouts.seen import read
-from littoral_cloud.rollouts.state import ENDED, KIND, Rollout, RolloutPolicy, RolloutState, Waits
+from littoral_cloud.rollouts.state import ENDED, KIND, Rollout, RolloutPolicy, RolloutState, Wave
 from littoral_cloud.rollouts.waves import parse_waves
-from littoral_cloud.rollouts.wording import first_of
 from littoral_cloud.terminal.output import Format, FormatOption, emit, emit_line, emit_parts, notice, when
 from littoral_cloud.terminal.text import printable
 
@@ -151,7 +154,13 @@ async def list_(core: Core, format: FormatOption = Format.TABLE) -> None:
 
 
 @command(app, example="rollout show digits-1-r1")
-async def show(core: Core, rollout: RolloutArgument, format: FormatOption = Format.TABLE) -> None:
+async def show(
+    core: Core,
+    rollout: RolloutArgument,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="Only this many nodes, by their ids.")] = 500,
+    after: Annotated[str, typer.Option(help="The nodes behind this node id.")] = "",
+    format: FormatOption = Format.TABLE,
+) -> None:
     """Show the state of a rollout, what it waits for, what each node gets, and why others get nothing."""
     found, place = await or_archived(core, Rollout, KIND, rollout, _read(core, rollout))
     waits: tuple[str, ...] = ()
@@ -161,7 +170,10 @@ async def show(core: Core, rollout: RolloutArgument, format: FormatOption = Form
     paused = {"paused": f"by {found.paused_by} since {when(found.paused_at)}"} if found.paused_by else {}
     row = {**_row(rollout, found), **paused, "remarks": found.remarks}
     head = {"id": rollout, **asdict(found)} if format == Format.JSON else row
-    emit_parts({**head, "waits_for": waits, **place}, "nodes", _nodes(found, await names_of(core.ledger)), format)
+    rows, last = await rows_of_nodes(core, rollout, found, after=after, most=limit)
+    emit_parts({**head, "waits_for": waits, **place}, "nodes", rows, format)
+    if last:
+        notice(f"there may be more: --limit {limit} --after {last}")
 
 
 async def _read(core: Core, rollout_id: str) -> Rollout:
@@ -174,7 +186,7 @@ async def watch(core: Core, rollout: RolloutArgument, format: FormatOption = For
 
 
 async def _follow(core: Core, rollout_id: str, format: Format) -> None:
-    names, printed, settings = await names_of(core.ledger), "", core.settings
+    printed, settings = "", core.settings
     _, rollout = await read_rollout(core.ledger, rollout_id)
     if rollout.state not in ENDED and Serving.read(settings.data_dir) is None:
         elsewhere = ", or one that serves this Redis from another machine" if settings.redis_url else ""
@@ -183,13 +195,14 @@ async def _follow(core: Core, rollout_id: str, format: Format) -> None:
         while True:
             _, rollout = await read_rollout(core.ledger, rollout_id)
             wave = rollout.running_wave
-            who = ", ".join(first_of(wave.nodes, lambda node_id: names.get(node_id, node_id))) if wave else ""
+            who = ", ".join(await _first_of_wave(core, wave)) if wave else ""
             missing = f"waits: {rollout.reason}" if rollout.state is RolloutState.PENDING and rollout.reason else ""
             held = f"paused by {rollout.paused_by}" if rollout.paused_by else ""
             if (line := " ".join(filter(None, (rollout.state.value, who, missing, held)))) != printed:
                 printed = line
                 if format == Format.JSON:
-                    emit_line({"rollout": rollout_id, "state": rollout.state, "nodes": wave.nodes if wave else []})
+                    told = {"nodes": wave.first if wave else [], "told": wave.told if wave else 0}
+                    emit_line({"rollout": rollout_id, "state": rollout.state, **told})
                 else:
                     emit(f"{rollout_id}: {line}")
             if rollout.state in ENDED:
@@ -197,10 +210,23 @@ async def _follow(core: Core, rollout_id: str, format: Format) -> None:
             await anext(news)
     if rollout.state is not RolloutState.SUCCEEDED:
         raise NotPromoted(f"rollout {rollout_id}: {rollout.state}: {rollout.reason}", hint="littoral-cloud rollout show")
-    if format != Format.JSON and rollout.assignments:
-        first = rollout.assignments[0]
-        words = how_to_ask(core, rollout.model, first.manifest_digest, node_here(settings.data_dir))
-        print(f"\n{names.get(first.node_id, first.node_id)} serves {printable(first.name)}. Ask it:\n\n{words}", flush=True)
+    first = rollout.waves[0].first[:1] if rollout.waves else ()
+    doc = await core.ledger.get(ASSIGNMENT, assignment_id(rollout_id, first[0])) if first else None
+    if format != Format.JSON and doc is not None:
+        given = load(Assignment, doc)
+        [name] = await _names(core, first)
+        words = how_to_ask(core, rollout.model, given.manifest_digest, node_here(settings.data_dir))
+        print(f"\n{name} serves {printable(given.name)}. Ask it:\n\n{words}", flush=True)
+
+
+async def _first_of_wave(core: Core, wave: Wave) -> tuple[str, ...]:
+    names = await _names(core, wave.first)
+    return (*names, f"and {wave.told - len(names)} more") if wave.told > len(names) else tuple(names)
+
+
+async def _names(core: Core, node_ids: Sequence[str]) -> list[str]:
+    docs = await core.ledger.get_many([("node", node_id) for node_id in node_ids])
+    return [load(Node, doc).name if doc else node_id for node_id, doc in zip(node_ids, docs, strict=True)]
 
 
 @command(app, example="rollout back digits --watch")
@@ -217,42 +243,19 @@ async def back(
 
 
 def _row(rollout_id: str, rollout: Rollout) -> dict[str, Any]:
-    started = sum(wave.started_at is not None for wave in rollout.waves)
+    started = rollout.waves_started
     return {
         "id": rollout_id,
         "release": rollout.release_id,
         "state": f"{rollout.state}, paused" if rollout.paused_by else rollout.state,
         "model": rollout.model,
         "kind": rollout.kind,
-        "waves": f"{started}/{len(rollout.waves)}",
-        "nodes": len(rollout.assignments),
-        "left_out": len(rollout.refused),
+        "waves": f"{started}/{started + rollout.waves_to_come}",
+        "nodes": rollout.planned,
+        "left_out": sum(rule.nodes for rule in rollout.refused),
         "created": when(rollout.created_at),
         "reason": rollout.reason,
     }
-
-
-def _nodes(rollout: Rollout, names: Mapping[str, str]) -> list[dict[str, Any]]:
-    """A row for each node: its wave and artifact, or why it gets nothing."""
-    wave_of = {node_id: number for number, wave in enumerate(rollout.waves, 1) for node_id in wave.nodes}
-
-    def row(
-        node_id: str, words: str, *, candidate: str | None = None, changed: bool = False, back: bool = False
-    ) -> dict[str, Any]:
-        node, wave = names.get(node_id, node_id), wave_of.get(node_id) if candidate else None
-        return {"node": node, "wave": wave, "candidate": candidate, "changed": changed, "went_back": back, "words": words}
-
-    given = [
-        row(
-            a.node_id,
-            a.dropped or "; ".join(a.interface),
-            candidate=a.name,
-            changed=a.touched,
-            back=a.restore_generation > 0,
-        )
-        for a in rollout.assignments
-    ]
-    return given + [row(no.node_id, f"{no.rule}: {no.reason}") for no in rollout.refused]
 
 
 add_steering(app)

@@ -127,10 +127,9 @@ def _became(story: Story) -> Iterator[Branch]:
         by, note = story.released_by.get(r.release_id, "-"), f", {r.note}" if r.note else ""
         released.append(Branch(f"{r.release_id}: {r.kind}{note}, {when(r.created_at)} by {by}"))
     yield Branch("released" if released else "not released", tuple(released))
-    digest = story.origin.artifact.manifest_digest
     rollouts = []
     for id, rollout in story.rollouts.items():
-        given = sum(a.manifest_digest == digest and a.touched for a in rollout.assignments)
+        given = story.given[id]
         rollouts.append(
             Branch(
                 f"{id}: {rollout.state}, given to {counted(given, 'node')}" + (f": {rollout.reason}" if rollout.reason else "")

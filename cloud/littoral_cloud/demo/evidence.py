@@ -100,7 +100,7 @@ async def audit_state(core: Core) -> dict[str, Any]:
 
 
 def rollout_row(rollout: Rollout, kind: str, names: Mapping[str, str]) -> RolloutRow:
-    waves: Sequence[Sequence[str]] = [wave.nodes for wave in rollout.waves if wave.started_at is not None]
+    waves: Sequence[Sequence[str]] = [wave.first for wave in rollout.waves]
     return RolloutRow(
         rollout.release_id,
         kind,

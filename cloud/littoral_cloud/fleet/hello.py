@@ -6,10 +6,12 @@ The session part of a presence is written with each hello, the profile where it 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from littoral_cloud.fleet.allowance import NodeAllowance, commit
 from littoral_cloud.fleet.edit import repeat_on_conflict
+from littoral_cloud.fleet.handed import KIND as HANDED
+from littoral_cloud.fleet.handed import Handed
 from littoral_cloud.fleet.ledger import Audit, Body, Doc, Ledger, Write
 from littoral_cloud.fleet.profile import PRESENCE, PROFILE, joined_docs, stored
 from littoral_cloud.fleet.records import Desired, Node, Presence, load
@@ -27,11 +29,12 @@ class Known:
     profile_generation: int
     desired: Desired
     desired_generation: int
+    handed: Handed = field(default_factory=Handed)
 
 
 async def known_of(ledger: Ledger, node_id: str) -> Known:
-    node, presence, profile, desired = await ledger.get_many(
-        [("node", node_id), (PRESENCE, node_id), (PROFILE, node_id), ("desired", node_id)]
+    node, presence, profile, desired, handed = await ledger.get_many(
+        [("node", node_id), (PRESENCE, node_id), (PROFILE, node_id), ("desired", node_id), (HANDED, node_id)]
     )
     return Known(
         load(Node, node) if node else None,
@@ -41,6 +44,7 @@ async def known_of(ledger: Ledger, node_id: str) -> Known:
         _generation(profile),
         load(Desired, desired) if desired else Desired(),
         _generation(desired),
+        load(Handed, handed) if handed else Handed(),
     )
 
 

@@ -21,7 +21,7 @@ Body = Mapping[str, Any]
 Clock = Callable[[], float]
 """Gives seconds since 1970-01-01 UTC."""
 
-IN_ORDER = frozenset({"node-name"})
+IN_ORDER = frozenset({"node-name", "assignment"})
 """Kinds whose documents can be read by id, in order, some at a time."""
 
 

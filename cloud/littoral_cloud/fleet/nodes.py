@@ -9,6 +9,7 @@ from littoral.errors import BadInput, NotFound
 from littoral.quota import quotas_of
 from littoral.validity import EXPIRES_SOON_S
 from littoral_cloud.fleet.edit import revise
+from littoral_cloud.fleet.handed import KIND as HANDED
 from littoral_cloud.fleet.ledger import Audit, Change, Ledger, Write
 from littoral_cloud.fleet.measurements import node_of
 from littoral_cloud.fleet.presence import There, there
@@ -22,7 +23,7 @@ from littoral_cloud.fleet.transfers import UPLOADS
 from littoral_cloud.fleet.windows import MODELS
 
 DAY_S = 86_400.0
-OF_A_NODE = ("desired", "reported", PRESENCE, PROFILE, MODELS, UPLOADS, TROUBLE)
+OF_A_NODE = ("desired", "reported", PRESENCE, PROFILE, MODELS, UPLOADS, TROUBLE, HANDED)
 """Kinds of which there is one document for each node, and none for one that is out of the fleet."""
 _AT_ONCE = 200
 PAGE_NODES = 500

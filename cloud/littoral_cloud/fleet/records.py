@@ -286,9 +286,10 @@ class Release:
 
 
 def load(record: type[R], doc: Doc) -> R:
-    """Raises FleetError, naming the document and the field, where what is stored is not such a record."""
+    """Raises FleetError, naming document and field, where that is no such record. Its `from_older` reads older schemas."""
     try:
-        return decoder.decode(record, doc.body, f"{doc.kind} {doc.id}")
+        body = getattr(record, "from_older", lambda body: body)(doc.body)
+        return decoder.decode(record, body, f"{doc.kind} {doc.id}")
     except BadInput as error:
         raise FleetError(error.message, hint=error.hint) from error
 

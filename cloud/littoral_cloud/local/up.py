@@ -185,7 +185,7 @@ async def _rolled_out(core: Core, release: Release) -> None:
     rollout_id = await start_rollout(core.ledger, release, core.clock(), policy_with(PROBATION_S), actor="up")
     rollout = await wait(core.ledger, rollout_id, ROLLOUT_S)
     if rollout.state is not RolloutState.SUCCEEDED:
-        why = rollout.reason or "; ".join(refused.reason for refused in rollout.refused)
+        why = rollout.reason or "; ".join(no.reason for rule in rollout.refused for no in rule.first)
         raise FleetError(
             f"release {release.release_id}: {rollout.state}: {why}", hint=f"littoral-cloud rollout show {rollout_id}"
         )

@@ -69,6 +69,19 @@ def find(folder: Path, kind: str, id: str) -> Archived | None:
     return None
 
 
+def find_all(folder: Path, kind: str, prefix: str) -> list[Doc]:
+    """The documents whose ids begin so, as they were archived last. Raises FleetError where a file cannot be read."""
+    wanted = json.dumps({"id": prefix}).encode()[:-2]  # how their lines begin
+    found: dict[str, Doc] = {}
+    for place in sorted(folder.glob(f"{kind}s-*.jsonl")):
+        try:
+            with place.open("rb") as file:
+                found |= {doc.id: doc for line in file if line.startswith(wanted) for doc in _read(kind, line)}
+        except OSError as error:
+            raise FleetError(f"archive: {place} cannot be read: {error.strerror}") from error
+    return list(found.values())
+
+
 def _read(kind: str, line: bytes) -> Iterable[Doc]:
     try:
         body = json.loads(line)

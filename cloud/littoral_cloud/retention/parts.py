@@ -24,6 +24,8 @@ from littoral_cloud.retention import archive
 from littoral_cloud.retention.controller import ACTOR, DAY_S, Part
 from littoral_cloud.retention.ended import EndedView, rollouts_to_archive, runs_to_archive
 from littoral_cloud.retention.leftovers import NodesView, of_models_that_are_gone, of_nodes_that_are_out, old_measurements
+from littoral_cloud.rollouts.assignments import BATCH_NODES, assignment_docs
+from littoral_cloud.rollouts.assignments import KIND as ASSIGNMENT
 from littoral_cloud.rollouts.numbers import numbers_with
 from littoral_cloud.rollouts.state import KIND as ROLLOUT
 
@@ -104,6 +106,8 @@ class RetentionParts:
         for start in range(0, len(ids), ARCHIVED_AT_ONCE):
             found = await self.ledger.get_many([(kind, id) for id in ids[start : start + ARCHIVED_AT_ONCE]])
             docs = [doc for doc in found if doc is not None]
+            if kind == ROLLOUT:
+                await self._archive_assignments([doc.id for doc in docs], fence)
             await asyncio.to_thread(archive.add, place, docs, self.clock())
             writes = [Write(kind, doc.id, None, doc.generation) for doc in docs]
             if kind == ROLLOUT:
@@ -112,6 +116,17 @@ class RetentionParts:
             await self.ledger.commit(Change(tuple(writes), (Audit(f"{kind}.archived", place.name, ACTOR, details),)), fence=fence)
             log.info("retention: %d of %d ended %ss are in %s", start + len(docs), len(ids), kind, place)
         return f"archived {len(ids)} in {place}" if ids else ""
+
+    async def _archive_assignments(self, rollout_ids: Sequence[str], fence: Fence) -> None:
+        """Before their rollouts: what is left after a crash goes with them the next time."""
+        place = archive.place_of(self.folder, ASSIGNMENT, self.clock())
+        for rollout_id in rollout_ids:
+            docs = [doc async for doc in assignment_docs(self.ledger, rollout_id)]
+            for start in range(0, len(docs), BATCH_NODES):
+                some = docs[start : start + BATCH_NODES]
+                await asyncio.to_thread(archive.add, place, some, self.clock())
+                gone = tuple(Write(ASSIGNMENT, doc.id, None, doc.generation) for doc in some)
+                await self.ledger.commit(Change(gone), fence=fence)
 
     async def _delete(self, going: Sequence[Write], fence: Fence) -> str:
         """One that was written meanwhile stays."""

@@ -12,7 +12,7 @@ from littoral_cloud.fleet.nodes import names_of
 from littoral_cloud.fleet.records import Release, Reported, load
 from littoral_cloud.releases.catalogue import all_releases, read_release, withdraw
 from littoral_cloud.rollouts.commands import start_rollout
-from littoral_cloud.rollouts.decide import UNJUDGED
+from littoral_cloud.rollouts.intents import UNJUDGED
 from littoral_cloud.rollouts.state import ENDED, KIND, Rollout, RolloutPolicy, RolloutState
 from littoral_cloud.rollouts.steering import abort
 

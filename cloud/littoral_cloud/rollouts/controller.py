@@ -6,16 +6,19 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from littoral.errors import Conflict, FleetError, LostLease, Unavailable
 from littoral_cloud.fleet.controller import ControllerSpec, News, keep_advancing
-from littoral_cloud.fleet.ledger import Announcement, Fence, Ledger
+from littoral_cloud.fleet.ledger import Announcement, Change, Fence, Ledger
 from littoral_cloud.rollouts.attention import Attention
+from littoral_cloud.rollouts.convert import convert_older
 from littoral_cloud.rollouts.decide import Decision, next_actions
-from littoral_cloud.rollouts.seen import NODE_KINDS, RolloutView, SeenFleet
-from littoral_cloud.rollouts.state import KIND, Waits
+from littoral_cloud.rollouts.events import Waits
+from littoral_cloud.rollouts.seen import NODE_KINDS, RolloutView
+from littoral_cloud.rollouts.seen_fleet import SeenFleet
+from littoral_cloud.rollouts.state import KIND, RolloutState
 
 log = logging.getLogger(__name__)
 
@@ -23,6 +26,8 @@ WATCH = ControllerSpec("rollouts", "rollouts", (KIND, "release", "artifact", "me
 _ITS_KINDS = (KIND, "release", "artifact")
 MANY_NODES = 300
 """With more, a decision takes so long that sessions and leases would wait for it: a thread makes it."""
+_WHOLE_FLEET = (RolloutState.PENDING, RolloutState.MEASURING)
+"""States in which it walks over all nodes; in the others it takes a batch."""
 
 
 class Controller:
@@ -51,6 +56,7 @@ class Controller:
         live = self._fleet.live_rollouts()
         if news is None:
             self._attention = {}
+            await convert_older(self._ledger, self._fleet.view, fence)
         due = [id for id in live if self._is_due(id, news or frozenset())]
         while due:
             due = [id for id in due if await self._moves(id, fence)]
@@ -74,14 +80,7 @@ class Controller:
             if isinstance(decision, Waits):
                 self._attention[rollout_id] = Attention.after(seen, decision)
                 return False
-            change = decision.change(seen)
-            try:
-                self._fleet.view.wrote(change, await self._ledger.commit(change, fence=fence))
-            except LostLease:
-                raise
-            except Conflict:  # somebody wrote in between: read it again, decide again
-                await self._fleet.view.refresh(change)
-            else:
+            if await self._committed(decision.changes(seen), fence) and decision.rollout.state is not seen.rollout.state:
                 log.info("rollout %s: %s", rollout_id, decision.rollout.state)
         except (LostLease, Unavailable):
             raise
@@ -90,8 +89,20 @@ class Controller:
             return False
         return rollout_id in self._fleet.live_rollouts()
 
+    async def _committed(self, changes: Sequence[Change], fence: Fence | None) -> bool:
+        """False where somebody wrote in between: it is read again, to decide again."""
+        for change in changes:
+            try:
+                self._fleet.view.wrote(change, await self._ledger.commit(change, fence=fence))
+            except LostLease:
+                raise
+            except Conflict:
+                await self._fleet.view.refresh(change)
+                return False
+        return True
+
     async def _decision(self, seen: RolloutView) -> Decision | Waits:
         now = self._clock()
-        if len(seen.nodes) <= MANY_NODES:
+        if len(seen.nodes) <= MANY_NODES or seen.rollout.state not in _WHOLE_FLEET:
             return next_actions(seen, now)
         return await asyncio.to_thread(next_actions, replace(seen, nodes=dict(seen.nodes)), now)

@@ -2,30 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from littoral_cloud.fleet.ledger import Audit, Change, Write
-from littoral_cloud.fleet.records import Desired, DesiredModel, Probation, dump
-from littoral_cloud.rollouts.judge import observe
-from littoral_cloud.rollouts.measuring import still_to_measure
-from littoral_cloud.rollouts.plan import next_wave, passed_probation, previous, sizes_left, unproved
-from littoral_cloud.rollouts.seen import FleetNode, RolloutView
-from littoral_cloud.rollouts.state import (
-    ENDED,
-    KIND,
-    MOVES,
+from littoral_cloud.fleet.records import Desired, dump
+from littoral_cloud.rollouts.answers import not_ours, unproved
+from littoral_cloud.rollouts.assignments import (
+    BATCH_NODES,
     Assignment,
-    IllegalRolloutMove,
+    AssignmentEvent,
+    AssignmentState,
     Ineligible,
+    assignment_id,
+    moved,
+    refused_assignment,
+)
+from littoral_cloud.rollouts.assignments import KIND as ASSIGNMENT
+from littoral_cloud.rollouts.eligibility import FITS_BUDGET
+from littoral_cloud.rollouts.events import (
     LastWavePassed,
     MeasurersWanted,
     NobodyCan,
     NobodyNow,
+    NodesAnswered,
+    NodesDue,
+    NodesGoBack,
+    NodesNotReached,
     NothingToDo,
     Planned,
     Restored,
-    Rollout,
     RolloutAborted,
     RolloutEvent,
     RolloutExpired,
@@ -33,32 +40,57 @@ from littoral_cloud.rollouts.state import (
     TurnCame,
     Waits,
     WavePassed,
+)
+from littoral_cloud.rollouts.intents import back, candidate
+from littoral_cloud.rollouts.judge import observe
+from littoral_cloud.rollouts.measuring import still_to_measure
+from littoral_cloud.rollouts.plan import sizes_left
+from littoral_cloud.rollouts.seen import RolloutView
+from littoral_cloud.rollouts.state import (
+    ENDED,
+    FIRST_NODES,
+    KIND,
+    MOVES,
+    IllegalRolloutMove,
+    RefusedByRule,
+    Rollout,
+    RolloutState,
     limit_s,
 )
-from littoral_cloud.rollouts.wave_judge import not_ours
-from littoral_cloud.rollouts.waves import ended, with_waves
+from littoral_cloud.rollouts.wave_judge import NOT_REACHED
+from littoral_cloud.rollouts.waves import ended, next_started, sizes_of, split, told
 from littoral_cloud.rollouts.wording import first_of, nodes_in_audit
 
 ACTOR = "rollouts"
-UNJUDGED = Probation(duration_s=0.0, max_accuracy_drop=1.0, max_failure_rate=1.0)
-"""For the way back: what served before is not judged again."""
-MAX_SAID = 2**52
-"""What a node says that it was asked for counts below this alone: no cloud ever came so far."""
+_IN_ITS_STATE = (Waits, MeasurersWanted, NodesDue, NodesAnswered, NodesNotReached, NodesGoBack)
+"""Events after which the rollout stays where it was, with the time that it had."""
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """The rollout as it shall be, the desired state of nodes, and the audit lines: one Change."""
+    """The rollout as it shall be, the desired states of nodes, their assignments (None: it goes), and the audit lines."""
 
     rollout: Rollout
-    desired: Mapping[str, Desired]  # by node id
-    audit: tuple[Audit, ...]
+    desired: Mapping[str, Desired] = field(default_factory=dict)  # by node id
+    audit: tuple[Audit, ...] = ()
+    assignments: Mapping[str, Assignment | None] = field(default_factory=dict)  # by node id
 
-    def change(self, seen: RolloutView) -> Change:
-        writes = [Write(KIND, seen.rollout_id, dump(self.rollout), seen.generation)]
-        for node_id, desired in self.desired.items():
-            writes.append(Write("desired", node_id, dump(desired), seen.nodes[node_id].desired_generation))
-        return Change(tuple(writes), self.audit)
+    def changes(self, seen: RolloutView) -> tuple[Change, ...]:
+        """To be committed one after another: of BATCH_NODES nodes each, the last with the rollout itself. Where only some were
+        committed, the rollout stands as before, and the same decision made again gives the rest of them."""
+        nodes = list(dict.fromkeys((*self.desired, *self.assignments)))
+        batches = [nodes[start : start + BATCH_NODES] for start in range(0, len(nodes), BATCH_NODES)] or [[]]
+        writes = [tuple(write for node_id in batch for write in self._of(node_id, seen)) for batch in batches]
+        if self.rollout != seen.rollout:
+            writes[-1] = (Write(KIND, seen.rollout_id, dump(self.rollout), seen.generation), *writes[-1])
+        return (*(Change(each) for each in writes[:-1]), Change(writes[-1], self.audit))
+
+    def _of(self, node_id: str, seen: RolloutView) -> Iterable[Write]:
+        if node_id in self.desired:
+            yield Write("desired", node_id, dump(self.desired[node_id]), seen.nodes[node_id].desired_generation)
+        if node_id in self.assignments:
+            generation, after = seen.assignments.held.get(node_id, (0, None))[0], self.assignments[node_id]
+            yield Write(ASSIGNMENT, assignment_id(seen.rollout_id, node_id), dump(after) if after else None, generation)
 
 
 def next_actions(seen: RolloutView, now: float) -> Decision | Waits:
@@ -78,115 +110,125 @@ def apply(seen: RolloutView, event: RolloutEvent, now: float) -> Decision:
     rollout = seen.rollout
     if (rollout.state, type(event)) not in MOVES:
         raise IllegalRolloutMove(f"rollout {seen.rollout_id}: {type(event).__name__} in {rollout.state}")
+    if isinstance(event, _IN_ITS_STATE):
+        return _in_its_state(seen, event, now)
     state = MOVES[rollout.state, type(event)]
     lasts = 0.0 if state in ENDED else limit_s(rollout.policy, state)
-    moved = replace(rollout, state=state, entered_at=now, deadline=now + lasts, ended_at=now if state in ENDED else None)
-    moved = replace(moved, paused_by="", paused_at=0.0)  # a rollout that is paused makes no move but one to its end
+    entered = replace(rollout, state=state, entered_at=now, deadline=now + lasts, ended_at=now if state in ENDED else None)
+    entered = replace(entered, paused_by="", paused_at=0.0, paused_s=0.0)  # one that is paused makes no move but to its end
     match event:
-        case Waits():
-            return Decision(rollout, {}, ())
-        case TurnCame(cohort, refused):
-            moved = replace(moved, cohort=cohort, refused=refused, reason="")
-            return Decision(moved, _asked(seen, still_to_measure(seen, cohort, now).ask), ())
-        case MeasurersWanted(ask):
-            return Decision(rollout, _asked(seen, ask), ())  # who is asked now has the rest of the time
+        case TurnCame(refused):
+            begun = replace(entered, refused=by_rule(refused), reason="")
+            return Decision(begun, _asked(seen, still_to_measure(replace(seen, rollout=begun), now).ask))
         case Planned(assignments, refused):
-            moved = replace(moved, assignments=assignments, refused=_joined(rollout.refused, refused))
-            return _start_wave(seen, moved, now, _without_trials(seen))
-        case WavePassed(dropped):
-            moved = replace(moved, assignments=_dropped(rollout.assignments, dropped), waves=ended(rollout.waves, now))
-            return _start_wave(seen, moved, now, {})
-        case LastWavePassed(dropped):
-            left = next_wave(seen, _dropped(rollout.assignments, dropped), now).dropped
-            assignments = _dropped(rollout.assignments, {**left, **dropped})
-            nodes = [a.node_id for a in assignments if passed_probation(a, seen)]
-            unseen = [node_id for node_id in nodes if unproved(seen.nodes[node_id], rollout.model)]
-            moved = replace(moved, assignments=assignments, waves=ended(rollout.waves, now), remarks=_unproved(unseen, seen))
-            said = nodes_in_audit("nodes", nodes) | (nodes_in_audit("unproved", unseen) if unseen else {})
-            return Decision(moved, {}, (_line(seen, "rollout.promoted", said),))
-        case RolloutStopped(reason):
-            return _roll_back(seen, moved, reason, now)
+            sizes = split(len(assignments), sizes_of(rollout.policy, len(assignments)), rollout.policy.most_nodes)
+            begun = replace(entered, planned=len(assignments), refused=by_rule(refused))
+            begun = replace(begun, waves=next_started((), sizes[0], now), waves_to_come=len(sizes) - 1)
+            return Decision(begun, _without_trials(seen), (), _planned(seen, assignments, refused, now))
+        case WavePassed():
+            left = len(seen.assignments.in_state(AssignmentState.PLANNED))
+            sizes = split(left, sizes_left(seen), rollout.policy.most_nodes)
+            waves = next_started(ended(rollout.waves, now), sizes[0], now)
+            return Decision(replace(entered, waves=waves, waves_to_come=len(sizes) - 1))
+        case LastWavePassed():
+            return _promoted(seen, replace(entered, waves=ended(rollout.waves, now), waves_to_come=0))
+        case RolloutStopped(reason, failed):
+            moved_ones = {a.node_id: a for a in failed}
+            lines = (*_wave_line(seen, ()), _line(seen, "rollout.stopped", {"reason": reason}))
+            stopped = replace(entered, waves=ended(rollout.waves, now), waves_to_come=0, reason=reason)
+            return Decision(stopped, {}, lines, moved_ones)
         case Restored(remarks):
-            moved = replace(moved, remarks=(*rollout.remarks, *remarks))
-            touched = nodes_in_audit("nodes", [a.node_id for a in rollout.assignments if a.touched])
-            details = {"reason": rollout.reason, **touched, "remarks": list(remarks)}
-            return Decision(moved, {}, (_line(seen, "rollout.rolled-back", details),))
+            nodes = nodes_in_audit("nodes", [node_id for node_id, (_, a) in seen.assignments.held.items() if a.touched])
+            line = _line(seen, "rollout.rolled-back", {"reason": rollout.reason, **nodes, "remarks": list(remarks)})
+            return Decision(replace(entered, remarks=(*rollout.remarks, *remarks)), {}, (line,))
         case NothingToDo(refused):
-            moved = replace(moved, refused=_joined(rollout.refused, refused), reason="every node that it fits serves it already")
-            return Decision(moved, _without_trials(seen), (_line(seen, "rollout.promoted", {"nodes": []}),))
+            after = replace(entered, refused=by_rule(refused), reason="every node that it fits serves it already")
+            line = _line(seen, "rollout.promoted", {"nodes": []})
+            return Decision(after, _without_trials(seen), (line,), _planned(seen, (), refused, now))
         case NobodyNow(reason):
-            moved = replace(moved, cohort=(), assignments=(), waves=(), refused=(), reason=reason)
-            return Decision(moved, _without_trials(seen), (_line(seen, "rollout.waiting", {"reason": reason}),))
+            after = replace(entered, planned=0, waves=(), waves_to_come=0, refused=(), reason=reason)
+            return Decision(after, _without_trials(seen), (_line(seen, "rollout.waiting", {"reason": reason}),))
         case NobodyCan(reason, refused):
-            moved = replace(moved, refused=_joined(rollout.refused, refused), reason=reason, waves=ended(rollout.waves, now))
-            return Decision(moved, _without_trials(seen), (_line(seen, "rollout.failed", {"reason": reason}),))
+            after = replace(entered, reason=reason, waves=ended(rollout.waves, now), waves_to_come=0)
+            after = replace(after, refused=by_rule(refused) or rollout.refused)
+            return Decision(after, _without_trials(seen), (_line(seen, "rollout.failed", {"reason": reason}),))
         case RolloutExpired(reason):
-            return Decision(replace(moved, reason=reason), {}, (_line(seen, "rollout.failed", {"reason": reason}),))
+            return Decision(replace(entered, reason=reason), {}, (_line(seen, "rollout.failed", {"reason": reason}),))
         case RolloutAborted(reason):
             line = _line(seen, "rollout.rolled-back", {"reason": reason, "nodes": []})
-            return Decision(replace(moved, reason=reason), _without_trials(seen), (line,))
+            return Decision(replace(entered, reason=reason), _without_trials(seen), (line,))
     raise IllegalRolloutMove(f"rollout {seen.rollout_id}: nothing is known to follow from {type(event).__name__}")
 
 
-def _start_wave(seen: RolloutView, rollout: Rollout, now: float, desired: Mapping[str, Desired]) -> Decision:
-    """Gives the next nodes their candidates. `rollout` has its assignments; its started waves have ended."""
-    changed = dict(desired)
-    chosen = next_wave(seen, rollout.assignments, now)
-    assignments = _dropped(rollout.assignments, chosen.dropped)
-    touched = []
-    for a in assignments:
-        if a.node_id in chosen.assignments:
-            node, a = seen.nodes[a.node_id], chosen.assignments[a.node_id]
-            base = changed.get(a.node_id, node.desired)
-            generation = next_generation(node, rollout.model)
-            changed[a.node_id] = base.with_model(
-                rollout.model,
-                DesiredModel(
-                    manifest_digest=a.manifest_digest,
-                    rollout_id=seen.rollout_id,
-                    generation=generation,
-                    probation=rollout.policy.probation,
-                    chosen_for=a.chosen_for,
-                    defer_s=rollout.policy.defer_s,
-                ),
-            )
-            before = node.wanted(rollout.model)
-            a = replace(
-                a, generation=generation, previous=previous(node, seen), previous_for=before.chosen_for if before else None
-            )
-        touched.append(a)
-    sizes = sizes_left(seen, touched)
-    waves = with_waves(rollout.waves, chosen.nodes, touched, sizes, rollout.policy.most_nodes, now)
-    number = sum(wave.started_at is not None for wave in waves)
-    line = _line(seen, "rollout.wave-started", {"wave": number, **nodes_in_audit("nodes", chosen.nodes)})
-    return Decision(replace(rollout, assignments=tuple(touched), waves=waves), changed, (line,))
+def _in_its_state(seen: RolloutView, event: RolloutEvent, now: float) -> Decision:
+    rollout = seen.rollout
+    match event:
+        case MeasurersWanted(ask):
+            return Decision(rollout, _asked(seen, ask))  # who is asked now has the rest of the time
+        case NodesDue():
+            return _told(seen, event, now)
+        case NodesAnswered(became):
+            return Decision(rollout, {}, (), {a.node_id: a for a in became})
+        case NodesNotReached(nodes):
+            held = seen.assignments.held
+            dropped = {id: moved(held[id][1], AssignmentEvent.LEFT_OUT, now, why=NOT_REACHED) for id in nodes}
+            given_back = {id: back(seen.nodes[id], held[id][1], rollout.model)[0] for id in nodes}
+            return Decision(rollout, given_back, (), dropped)
+        case NodesGoBack(nodes):
+            return _back(seen, nodes, now)
+        case _:
+            return Decision(rollout)
 
 
-def _roll_back(seen: RolloutView, rollout: Rollout, reason: str, now: float) -> Decision:
-    """Restores the previous artifact on every touched node whose desired state is still ours; removes the model where there was
-    none."""
-    changed: dict[str, Desired] = {}
-    assignments = []
-    for a in rollout.assignments:
-        node = seen.nodes.get(a.node_id)
-        if a.touched and node is not None and not_ours(node, a, rollout) is None:
-            if a.previous:
-                generation = next_generation(node, rollout.model)
-                back = DesiredModel(
-                    manifest_digest=a.previous,
-                    rollout_id=seen.rollout_id,
-                    generation=generation,
-                    probation=UNJUDGED,
-                    chosen_for=a.previous_for,
-                )
-                changed[a.node_id] = node.desired.with_model(rollout.model, back)
-                a = replace(a, restore_generation=generation)
-            else:
-                changed[a.node_id] = node.desired.without_model(rollout.model)
-        assignments.append(a)
-    line = _line(seen, "rollout.stopped", {"reason": reason})
-    moved = replace(rollout, assignments=tuple(assignments), waves=ended(rollout.waves, now), reason=reason)
-    return Decision(moved, changed, (line,))
+def _told(seen: RolloutView, event: NodesDue, now: float) -> Decision:
+    """Gives a batch of nodes their candidates."""
+    rollout, wave = seen.rollout, seen.rollout.running_wave
+    held = seen.assignments.held
+    became = {id: moved(held[id][1], AssignmentEvent.LEFT_OUT, now, why=why) for id, why in event.left_out.items()}
+    if wave is None or wave.told_at is not None:
+        return Decision(rollout, {}, (), became)
+    desired: dict[str, Desired] = {}
+    for a in event.told:
+        desired[a.node_id], fields = candidate(seen.nodes[a.node_id], a, seen)
+        became[a.node_id] = moved(a, AssignmentEvent.TURN_CAME, now, wave=wave.number, told_at=now, **fields)
+    nodes = tuple(a.node_id for a in event.told)
+    waves = told(rollout.waves, nodes, now, last=event.last)
+    deadline = now + limit_s(rollout.policy, RolloutState.WAVE) if nodes else rollout.deadline
+    lines = _wave_line(seen, nodes) if event.last else ()
+    return Decision(replace(rollout, waves=waves, deadline=deadline), desired, lines, became)
+
+
+def _wave_line(seen: RolloutView, nodes: Sequence[str]) -> tuple[Audit, ...]:
+    """The line of the running wave, with these nodes, where it has none yet."""
+    wave = seen.rollout.running_wave
+    if wave is None or wave.told_at is not None:
+        return ()
+    mine = (*seen.assignments.of_wave(wave.number), *nodes)
+    return (_line(seen, "rollout.wave-started", {"wave": wave.number, **nodes_in_audit("nodes", mine)}),) if mine else ()
+
+
+def _back(seen: RolloutView, nodes: Sequence[str], now: float) -> Decision:
+    """Restores the previous artifact on touched nodes whose desired state is still ours; where there was none, the model goes."""
+    rollout = seen.rollout
+    desired: dict[str, Desired] = {}
+    became: dict[str, Assignment | None] = {}
+    for node_id in nodes:
+        a, node = seen.assignments.held[node_id][1], seen.nodes.get(node_id)
+        if (why := not_ours(node, rollout.model, a.generation)) is not None or node is None:
+            became[node_id] = moved(a, AssignmentEvent.LEFT_OUT, now, why=a.why or why or "")
+            continue
+        desired[node_id], generation = back(node, a, rollout.model)
+        event = AssignmentEvent.TOLD_BACK if generation else AssignmentEvent.HAD_NOTHING
+        became[node_id] = moved(a, event, now, restore_generation=generation)
+    deadline = now + limit_s(rollout.policy, RolloutState.ROLLING_BACK)
+    return Decision(replace(rollout, deadline=deadline), desired, (), became)
+
+
+def _promoted(seen: RolloutView, rollout: Rollout) -> Decision:
+    kept = [id for id in seen.assignments.in_state(AssignmentState.COMMITTED) if id in seen.nodes]
+    unseen = [id for id in kept if unproved(seen.nodes[id], rollout.model)]
+    said = nodes_in_audit("nodes", kept) | (nodes_in_audit("unproved", unseen) if unseen else {})
+    return Decision(replace(rollout, remarks=_unproved(unseen, seen)), {}, (_line(seen, "rollout.promoted", said),))
 
 
 def _unproved(node_ids: Sequence[str], seen: RolloutView) -> tuple[str, ...]:
@@ -196,11 +238,25 @@ def _unproved(node_ids: Sequence[str], seen: RolloutView) -> tuple[str, ...]:
     return (f"{who}: saw no request in probation, so its probe alone speaks for it",)
 
 
-def next_generation(node: FleetNode, model: str) -> int:
-    """Larger than any that the node ever saw of this model, over withdrawals and a ledger that began anew."""
-    report = node.report(model)
-    said = report.desired_generation + 1 if report and report.desired_generation < MAX_SAID else 1
-    return max(node.desired_generation + 1, node.desired.next_generation_of(model), said)
+def _planned(
+    seen: RolloutView, assignments: Iterable[Assignment], refused: Iterable[Ineligible], now: float
+) -> dict[str, Assignment | None]:
+    """The documents that differ from those that are there: of a plan that was not written to its end, and of turns that were."""
+    wanted = {a.node_id: replace(a, at=now) for a in assignments}
+    for no in refused:
+        if no.rule == FITS_BUDGET:  # the one rule that somebody asks about later, node by node: rechoice.py
+            wanted[no.node_id] = replace(refused_assignment(seen.rollout_id, no), at=now)
+    held = dict(seen.assignments.held)
+    changed: dict[str, Assignment | None] = {id: None for id in held if id not in wanted}
+    return changed | {id: a for id, a in wanted.items() if id not in held or replace(held[id][1], at=now) != a}
+
+
+def by_rule(refused: Iterable[Ineligible]) -> tuple[RefusedByRule, ...]:
+    """In order of the rules' names."""
+    found: defaultdict[str, list[Ineligible]] = defaultdict(list)
+    for no in sorted(refused, key=lambda no: no.node_id):
+        found[no.rule].append(no)
+    return tuple(RefusedByRule(rule=rule, nodes=len(nos), first=tuple(nos[:FIRST_NODES])) for rule, nos in sorted(found.items()))
 
 
 def _asked(seen: RolloutView, ask: Mapping[str, Sequence[str]]) -> dict[str, Desired]:
@@ -217,19 +273,10 @@ def _asked(seen: RolloutView, ask: Mapping[str, Sequence[str]]) -> dict[str, Des
 def _without_trials(seen: RolloutView) -> dict[str, Desired]:
     ours = seen.digests
     changed = {}
-    for node_id in seen.rollout.cohort:
-        node = seen.nodes.get(node_id)
-        if node is not None and not ours.isdisjoint(node.desired.benchmarks):
+    for node_id, node in seen.nodes.items():
+        if node.desired.benchmarks and not ours.isdisjoint(node.desired.benchmarks):
             changed[node_id] = replace(node.desired, benchmarks=tuple(t for t in node.desired.benchmarks if t not in ours))
     return changed
-
-
-def _dropped(assignments: Sequence[Assignment], why: Mapping[str, str]) -> tuple[Assignment, ...]:
-    return tuple(replace(a, dropped=why[a.node_id]) if a.node_id in why else a for a in assignments)
-
-
-def _joined(before: Sequence[Ineligible], after: Sequence[Ineligible]) -> tuple[Ineligible, ...]:
-    return tuple({no.node_id: no for no in (*before, *after)}.values())
 
 
 def _line(seen: RolloutView, action: str, details: Mapping[str, object]) -> Audit:

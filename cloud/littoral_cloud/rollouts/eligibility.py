@@ -25,8 +25,9 @@ from littoral_cloud.fleet.presence import There
 from littoral_cloud.fleet.quarantine import in_quarantine
 from littoral_cloud.fleet.records import Artifact, Enrolment
 from littoral_cloud.rollouts.artifact_choice import LEAST, choose
-from littoral_cloud.rollouts.seen import FleetNode, RolloutView
-from littoral_cloud.rollouts.state import Ineligible
+from littoral_cloud.rollouts.assignments import Ineligible
+from littoral_cloud.rollouts.fleet_node import FleetNode
+from littoral_cloud.rollouts.seen import RolloutView
 from littoral_cloud.rollouts.windows import opens_at
 
 Rule = Callable[[FleetNode, RolloutView], str | None]

@@ -11,9 +11,10 @@ from littoral_cloud.fleet.ledger import Ledger
 from littoral_cloud.fleet.nodes import find_node
 from littoral_cloud.fleet.records import Presence
 from littoral_cloud.rollouts.artifact_choice import Row, explain
+from littoral_cloud.rollouts.fleet_node import FleetNode
 from littoral_cloud.rollouts.rechoice import Fleet, followed, holder
 from littoral_cloud.rollouts.rechoice_controller import read_fleet
-from littoral_cloud.rollouts.seen import FleetNode, nodes
+from littoral_cloud.rollouts.seen import nodes
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,7 @@ async def explain_node(ledger: Ledger, name_or_id: str, model: str | None) -> Ma
     node = (await nodes(ledger, found.node_id))[found.node_id]
     if node.presence is None:
         raise NotFound(f"node {node.name}: never connected, so nothing is known of it", hint="start its agent")
-    fleet = await read_fleet(ledger)
+    fleet = await read_fleet(ledger, found.node_id)
     models = {artifact.model for artifact in fleet.artifacts.values()}
     if model is not None and model not in models:
         raise NotFound(f"model: there is no {model!r}", hint=f"known are {', '.join(sorted(models)) or 'none yet'}")

@@ -8,40 +8,33 @@ could take the release, the rollout waits for the first that comes.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain, islice
 
-from littoral_cloud.fleet.records import Enrolment, UpdateState
+from littoral_cloud.fleet.records import Enrolment
+from littoral_cloud.rollouts.answers import NodeAnswer, answer_of, bad_end, not_ours
+from littoral_cloud.rollouts.assignments import BATCH_NODES, Assignment, AssignmentEvent, AssignmentState, Ineligible, moved
 from littoral_cloud.rollouts.eligibility import ABSENT, absence, refusal
-from littoral_cloud.rollouts.measuring import still_to_measure
-from littoral_cloud.rollouts.permission import not_yet
-from littoral_cloud.rollouts.plan import make_plan, next_wave
-from littoral_cloud.rollouts.seen import RolloutView
-from littoral_cloud.rollouts.state import (
-    ENDED,
-    Assignment,
-    Ineligible,
+from littoral_cloud.rollouts.events import (
     MeasurersWanted,
     NobodyCan,
+    NodesAnswered,
+    NodesGoBack,
     NothingToDo,
     Planned,
     Restored,
-    Rollout,
     RolloutAborted,
     RolloutEvent,
     RolloutExpired,
-    RolloutState,
     RolloutStopped,
     TurnCame,
     Waits,
 )
-from littoral_cloud.rollouts.wave_judge import (
-    BAD_ENDS,
-    NodeAnswer,
-    absent_nodes,
-    listed,
-    none_there,
-    observe_wave,
-    waits_for_turn,
-)
+from littoral_cloud.rollouts.measuring import still_to_measure
+from littoral_cloud.rollouts.permission import not_yet
+from littoral_cloud.rollouts.plan import make_plan, next_nodes
+from littoral_cloud.rollouts.seen import RolloutView
+from littoral_cloud.rollouts.state import ENDED, Rollout, RolloutState
+from littoral_cloud.rollouts.wave_judge import absent_nodes, listed, none_there, observe_wave, waits_for_turn
 from littoral_cloud.rollouts.wording import first_of
 
 
@@ -59,8 +52,8 @@ def observe(seen: RolloutView, now: float) -> RolloutEvent:
 
 
 def _held_back(event: RolloutEvent, rollout: Rollout) -> RolloutEvent:
-    """While it is paused, a rollout makes no move but to its end: it is stopped, or aborted."""
-    if isinstance(event, RolloutStopped | RolloutAborted):
+    """While it is paused, a rollout makes no move but to its end: it is stopped, or aborted. Answers are still recorded."""
+    if isinstance(event, RolloutStopped | RolloutAborted | NodesAnswered):
         return event
     waits_for = event.waits_for if isinstance(event, Waits) else ()
     return Waits((f"somebody to resume it: {rollout.paused_by} paused it", *waits_for), float("inf"))
@@ -89,8 +82,7 @@ def _observe_pending(seen: RolloutView, now: float) -> RolloutEvent:
         return NobodyCan(_summary(refused, seen), tuple(refused))
     if any(node.connected for node in could):
         gone = [no for node in could if (no := absence(node, now)) is not None]
-        out = {no.node_id for no in gone}
-        return TurnCame(tuple(node.id for node in could if node.id not in out), (*refused, *gone))
+        return TurnCame((*refused, *gone))
     if not rollout.reason:
         return none_there(could, now)
     if now >= rollout.deadline:
@@ -113,62 +105,81 @@ def _observe_measuring(seen: RolloutView, now: float) -> RolloutEvent:
     rollout = seen.rollout
     if rollout.aborted_by:
         return RolloutAborted(f"aborted by {rollout.aborted_by}")
-    left = still_to_measure(seen, rollout.cohort, now)
+    left = still_to_measure(seen, now)
     if left.ask and now < rollout.deadline:
         return MeasurersWanted(left.ask)
     if left.nodes and now < rollout.deadline:
         return Waits(left.waits_for, min(rollout.deadline, left.until), left.nodes)
     plan = make_plan(seen, now)
-    coming = next_wave(seen, plan.assignments, now)
-    if coming.nodes:
+    coming = next_nodes(plan.assignments, seen, now, 1)
+    if coming.assignments:
         return Planned(plan.assignments, plan.refused)
     if coming.away or coming.closed:
         return waits_for_turn(coming, seen, now)
     if plan.already:
         return NothingToDo(plan.refused)
-    gone = {no.node_id for no in plan.refused if no.rule == ABSENT} | coming.offline
+    gone = {no.node_id for no in plan.refused if no.rule == ABSENT}
     if gone:
         return none_there([seen.nodes[id] for id in sorted(gone)], now)
     return NobodyCan(_summary(plan.refused, seen), plan.refused)
 
 
 def _observe_rolling_back(seen: RolloutView, now: float) -> RolloutEvent:
-    rollout = seen.rollout
-    waits: dict[str, str] = {}
-    failed: list[str] = []
-    kept: list[str] = []
-    for a in rollout.assignments:
-        node = seen.nodes.get(a.node_id)
-        if not a.touched or node is None or node.node.enrolment is not Enrolment.ACCEPTED:
-            continue
-        report = node.report(rollout.model)
-        if not a.restore_generation:
-            if report is not None and report.serving == a.manifest_digest:
-                kept.append(f"{node.name} had nothing to go back to, and keeps {a.name}")
-            continue
-        answer = answer_of_way_back(a, seen)
-        if answer is NodeAnswer.BAD and report is not None:
-            failed.append(f"{node.name} could not go back: {report.reason}: {report.detail}")
-        elif answer is NodeAnswer.AWAITED:
-            waits[a.node_id] = f"{node.name} to go back"
+    rollout, book = seen.rollout, seen.assignments
+    if book.going_back:
+        return NodesGoBack(tuple(islice(book.going_back, BATCH_NODES)))
+    if became := _gone_back(seen, now):
+        return NodesAnswered(became)
+    waits = book.answered(NodeAnswer.AWAITED)
     if waits and now < rollout.deadline:
-        return Waits(first_of(list(waits.values())), rollout.deadline, frozenset(waits))
-    silent = first_of(list(waits.values()), lambda who: f"{who}: not heard of yet, it will when it is back")
-    return Restored((*first_of(failed), *first_of(kept), *silent))
+        return Waits(first_of(waits.values(), lambda a: f"{seen.nodes[a.node_id].name} to go back"), rollout.deadline)
+    if waits:
+        silent = islice(waits.values(), BATCH_NODES)
+        return NodesAnswered(tuple(moved(a, AssignmentEvent.SILENT, now, why=_SILENT) for a in silent))
+    return Restored(_remarks(seen))
 
 
-def answer_of_way_back(a: Assignment, seen: RolloutView) -> NodeAnswer:
-    """Of a node that shall have what it had before."""
-    node = seen.nodes.get(a.node_id)
-    wanted = node.wanted(seen.rollout.model) if node else None
-    if node is None or wanted is None or wanted.generation != a.restore_generation:
-        return NodeAnswer.NOT_OURS
-    report = node.report(seen.rollout.model)
-    if report is None or report.desired_generation != a.restore_generation:
-        return NodeAnswer.AWAITED
-    if report.state in BAD_ENDS:
-        return NodeAnswer.BAD
-    return NodeAnswer.PASSED if report.state is UpdateState.SUCCEEDED else NodeAnswer.AWAITED
+_SILENT = "to go back: not heard of yet, it will when it is back"
+_COULD_NOT = "could not go back: "
+
+
+def _gone_back(seen: RolloutView, now: float) -> tuple[Assignment, ...]:
+    """A batch of those that are RESTORING and have answered, as they are now."""
+    book = seen.assignments
+    known = chain.from_iterable(book.answered(each).values() for each in NodeAnswer if each is not NodeAnswer.AWAITED)
+    return tuple(_after_way_back(a, seen, now) for a in islice(known, BATCH_NODES))
+
+
+def _after_way_back(a: Assignment, seen: RolloutView, now: float) -> Assignment:
+    node, model = seen.nodes.get(a.node_id), seen.rollout.model
+    answer = answer_of(a, node, model)
+    if node is not None and answer is NodeAnswer.PASSED:
+        return moved(a, AssignmentEvent.WENT_BACK, now)
+    if node is not None and answer is NodeAnswer.BAD:
+        why = bad_end(node, model, a.restore_generation) or ""
+        return moved(a, AssignmentEvent.BROKE, now, why=f"{_COULD_NOT}{why}")
+    return moved(a, AssignmentEvent.LEFT_OUT, now, why=not_ours(node, model, a.restore_generation) or "")
+
+
+def _remarks(seen: RolloutView) -> tuple[str, ...]:
+    """Once, at the end of a way back."""
+    book, nodes = seen.assignments, seen.nodes
+    failed = [a for a in book.in_state(AssignmentState.FAILED).values() if a.node_id in nodes]
+    kept = [
+        a
+        for a in book.in_state(AssignmentState.RESTORED).values()
+        if not a.previous and a.node_id in nodes and _still_has(a, seen)
+    ]
+    return (
+        *first_of([a for a in failed if a.why.startswith(_COULD_NOT)], lambda a: f"{nodes[a.node_id].name} {a.why}"),
+        *first_of(kept, lambda a: f"{nodes[a.node_id].name} had nothing to go back to, and keeps {a.name}"),
+        *first_of([a for a in failed if not a.why.startswith(_COULD_NOT)], lambda a: f"{nodes[a.node_id].name} {a.why}"),
+    )
+
+
+def _still_has(a: Assignment, seen: RolloutView) -> bool:
+    node = seen.nodes[a.node_id]
+    return node.node.enrolment is Enrolment.ACCEPTED and node.serving(seen.rollout.model) == a.manifest_digest
 
 
 def _summary(refused: Sequence[Ineligible], seen: RolloutView) -> str:

@@ -21,9 +21,10 @@ from itertools import islice
 
 from littoral_cloud.fleet.limits import takes
 from littoral_cloud.fleet.presence import There
-from littoral_cloud.fleet.records import Artifact, Enrolment
-from littoral_cloud.rollouts.eligibility import offers
-from littoral_cloud.rollouts.seen import FleetNode, RolloutView
+from littoral_cloud.fleet.records import Artifact
+from littoral_cloud.rollouts.eligibility import offers, refusal
+from littoral_cloud.rollouts.fleet_node import FleetNode
+from littoral_cloud.rollouts.seen import RolloutView
 from littoral_cloud.rollouts.state import RolloutState
 from littoral_cloud.rollouts.wording import first_of
 
@@ -35,7 +36,7 @@ UNABLE_AFTER = 2 * MEASURERS
 
 @dataclass(frozen=True, slots=True)
 class StillToMeasure:
-    """What a cohort has still to measure."""
+    """What nodes have still to measure."""
 
     ask: Mapping[str, tuple[str, ...]]  # manifest digests by node id: what nodes are to be asked for in addition
     nodes: frozenset[str]  # node ids: those that were asked and have not answered, and those in `ask`
@@ -51,16 +52,14 @@ def unmeasured(node: FleetNode, seen: RolloutView) -> tuple[str, ...]:
     return tuple(candidate.manifest_digest for candidate in lacking if _can_measure(node, candidate, seen))
 
 
-def still_to_measure(seen: RolloutView, cohort: Sequence[str], now: float) -> StillToMeasure:
-    """Args:
-    cohort: node ids; those that are offline, or not part of the fleet any more, are asked nothing.
-    """
+def still_to_measure(seen: RolloutView, now: float) -> StillToMeasure:
+    """Nodes that are offline are asked nothing."""
     ask: dict[str, list[str]] = {}
     measurers: dict[str, FleetNode] = {}
     clauses: list[str] = []
     more_at = _more_at(seen, now)
     most = MEASURERS if now < more_at else 2 * MEASURERS
-    for kind, lacking, nodes in _classes(seen, cohort, now):
+    for kind, lacking, nodes in _classes(seen, now):
         chosen = {candidate.manifest_digest: _measurers(candidate, nodes, seen, most) for candidate in lacking}
         mine = {node.id: node for those in chosen.values() for node in those}
         for digest, those in chosen.items():
@@ -84,21 +83,18 @@ def _more_at(seen: RolloutView, now: float) -> float:
     return began + whole / 3
 
 
-def _classes(
-    seen: RolloutView, cohort: Sequence[str], now: float
-) -> Iterable[tuple[str, Sequence[Artifact], Sequence[FleetNode]]]:
+def _classes(seen: RolloutView, now: float) -> Iterable[tuple[str, Sequence[Artifact], Sequence[FleetNode]]]:
     """Each class that lacks a candidate, what it lacks, and its nodes that are not offline, in the order in which they are
     asked. Each node of unknown class is a class of its own."""
     lacking: dict[str, Sequence[Artifact]] = {}
     nodes: dict[tuple[str, str], list[FleetNode]] = {}
-    for node_id in cohort:
-        node = seen.nodes.get(node_id)
-        if node is None or node.presence is None:
+    for node_id, node in seen.nodes.items():
+        if node.presence is None:
             continue
         kind = node.presence.hardware_class
         if kind not in lacking:
             lacking[kind] = _lacking(kind, seen)
-        if lacking[kind] and node.node.enrolment is Enrolment.ACCEPTED and node.there(now) is not There.OFFLINE:
+        if lacking[kind] and node.there(now) is not There.OFFLINE and refusal(node, seen) is None:
             nodes.setdefault((kind, "" if kind else node_id), []).append(node)
     for (kind, _), those in nodes.items():
         yield kind, lacking[kind], sorted(those, key=lambda node: (not node.connected, node.id))

@@ -14,7 +14,8 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from littoral.errors import BadInput
-from littoral_cloud.rollouts.state import Rollout, RolloutEvent, RolloutExpired, RolloutPolicy, Waits
+from littoral_cloud.rollouts.events import RolloutEvent, RolloutExpired, Waits
+from littoral_cloud.rollouts.state import Rollout, RolloutPolicy
 
 
 def not_yet(rollout: Rollout, rollout_id: str, now: float) -> RolloutEvent | None:

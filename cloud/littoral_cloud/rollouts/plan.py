@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
+from littoral.budget import Measured
 from littoral.errors import NoFit
 from littoral_cloud.fleet.presence import There
 from littoral_cloud.fleet.quarantine import in_quarantine
 from littoral_cloud.fleet.records import Enrolment, UpdateState
+from littoral_cloud.rollouts.answers import GONE
+from littoral_cloud.rollouts.assignments import BATCH_NODES, Assignment, Ineligible
 from littoral_cloud.rollouts.eligibility import FITS_BUDGET, absence, chosen_for, interface_change, refusal
-from littoral_cloud.rollouts.seen import FleetNode, RolloutView
-from littoral_cloud.rollouts.state import Assignment, Ineligible
+from littoral_cloud.rollouts.fleet_node import FleetNode
+from littoral_cloud.rollouts.seen import RolloutView
 from littoral_cloud.rollouts.waves import sizes_after, sizes_of
 from littoral_cloud.rollouts.windows import opens_at
+
+OFFLINE = "was offline when its turn came"
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,25 +29,18 @@ class RolloutPlan:
 
 
 @dataclass(frozen=True, slots=True)
-class NextWave:
-    assignments: Mapping[str, Assignment]  # by node id, in order; chosen again where the budget has changed
+class NextNodes:
+    assignments: tuple[Assignment, ...]  # in order; chosen again where the budget has changed
     dropped: Mapping[str, str]  # node ids whose turn it was, and why they cannot have it
     away: tuple[str, ...]  # node ids whose turn it is, and that are waited for
-    offline: frozenset[str]  # of those that are dropped, the ones that may take it when they are back
     closed: Mapping[str, float]  # node ids whose turn it is, and when their maintenance window opens
-
-    @property
-    def nodes(self) -> tuple[str, ...]:
-        return tuple(self.assignments)
+    all: bool  # there are no others
 
 
 def make_plan(seen: RolloutView, now: float) -> RolloutPlan:
-    """The best candidate for each node of the cohort, from what was measured; also for those that are away for a moment."""
-    assignments, refused, already = [], [], []
-    for node_id in seen.rollout.cohort:
-        if (node := seen.nodes.get(node_id)) is None:
-            refused.append(Ineligible(node_id=node_id, rule="accepted", reason="is not enrolled any more"))
-            continue
+    """The best candidate for each node, from what was measured; also for those that are away for a moment."""
+    chosen_ones, refused, already = [], [], []
+    for node in seen.nodes.values():
         if (no := refusal(node, seen) or absence(node, now)) is not None:
             refused.append(no)
             continue
@@ -50,7 +48,7 @@ def make_plan(seen: RolloutView, now: float) -> RolloutPlan:
         try:
             chosen = chosen_for(node, seen)
         except NoFit as error:
-            refused.append(Ineligible(node_id=node_id, rule=FITS_BUDGET, reason=error.message))
+            refused.append(Ineligible(node_id=node.id, rule=FITS_BUDGET, reason=error.message))
             continue
         wanted = node.wanted(seen.rollout.model)
         if node.serving(seen.rollout.model) == chosen.manifest_digest and (
@@ -58,18 +56,24 @@ def make_plan(seen: RolloutView, now: float) -> RolloutPlan:
         ):
             already.append(node.id)
             continue
-        assignments.append(
-            Assignment(
-                node_id=node.id,
-                manifest_digest=chosen.manifest_digest,
-                name=chosen.name,
-                previous=previous(node, seen),
-                chosen_for=node.presence.budget_for(seen.rollout.model),
-                interface=interface_change(node, seen.artifacts[chosen.manifest_digest], seen),
-            )
-        )
-    order = sorted(assignments, key=lambda a: canary_rank(seen.nodes[a.node_id], seen))
-    return RolloutPlan(tuple(order), tuple(refused), tuple(already))
+        chosen_ones.append((canary_rank(node, seen), node, chosen))
+    chosen_ones.sort(key=lambda each: each[0])
+    assignments = (_planned(order, node, chosen, seen) for order, (_, node, chosen) in enumerate(chosen_ones))
+    return RolloutPlan(tuple(assignments), tuple(refused), tuple(already))
+
+
+def _planned(order: int, node: FleetNode, chosen: Measured, seen: RolloutView) -> Assignment:
+    assert node.presence is not None
+    return Assignment(
+        rollout_id=seen.rollout_id,
+        node_id=node.id,
+        manifest_digest=chosen.manifest_digest,
+        name=chosen.name,
+        previous=previous(node, seen),
+        order=order,
+        chosen_for=node.presence.budget_for(seen.rollout.model),
+        interface=interface_change(node, seen.artifacts[chosen.manifest_digest], seen),
+    )
 
 
 def canary_rank(node: FleetNode, seen: RolloutView) -> tuple[bool, bool, bool, str]:
@@ -87,59 +91,37 @@ def previous(node: FleetNode, seen: RolloutView) -> str:
     return report.previous if report.state is UpdateState.PROBATION else report.serving
 
 
-def passed_probation(assignment: Assignment, seen: RolloutView) -> bool:
-    """The node reports that it serves its candidate, after probation."""
-    node = seen.nodes.get(assignment.node_id)
-    report = node.report(seen.rollout.model) if node else None
-    return (
-        assignment.touched
-        and report is not None
-        and report.desired_generation == assignment.generation
-        and report.state is UpdateState.SUCCEEDED
-        and report.serving == assignment.manifest_digest
-    )
-
-
-def unproved(node: FleetNode, model: str) -> bool:
-    """Whether the node keeps what no request and no labelled example has tried there."""
-    report = node.report(model)
-    probation = report.probation if report else None
-    return probation is not None and probation.requests == 0 and probation.examples == 0
-
-
-def sizes_left(seen: RolloutView, assignments: Sequence[Assignment]) -> tuple[int, ...]:
+def sizes_left(seen: RolloutView) -> tuple[int, ...]:
     """Sizes of the waves that are still to come, the waves that have started having passed: one of which every node was dropped
     has proved nothing, and does not count."""
-    stands = {a.node_id for a in assignments if a.touched and not a.dropped}
-    proved = (w for w in seen.rollout.waves if w.started_at is not None and not stands.isdisjoint(w.nodes))
-    return sizes_after(sizes_of(seen.rollout.policy, len(assignments)), sum(len(wave.nodes) for wave in proved))
+    proved = (len(seen.assignments.of_wave(wave)) for wave, count in seen.assignments.standing.items() if count > 0)
+    return sizes_after(sizes_of(seen.rollout.policy, seen.rollout.planned), sum(proved))
 
 
-def next_wave(seen: RolloutView, assignments: Sequence[Assignment], now: float) -> NextWave:
-    """The next nodes, in order, that are there and that still can have it. Others are dropped when their turn comes: they
+def next_nodes(assignments: Iterable[Assignment], seen: RolloutView, now: float, most: int) -> NextNodes:
+    """The next nodes, at most `most`, that are there and that still can have it. Others are dropped when their turn comes: they
     got nothing, so nothing has to be undone. A node that is away for a moment, or whose maintenance window is closed, has a later
-    turn, except the operator's canary."""
-    sizes = sizes_left(seen, assignments)
-    waiting = [a for a in assignments if not a.touched and not a.dropped]
-    size = sizes[0] if sizes else seen.rollout.policy.most_nodes
-    chosen: dict[str, Assignment] = {}
+    turn, except the operator's canary.
+
+    Args:
+        assignments: in PLANNED, in the order of their turns.
+    """
+    chosen: list[Assignment] = []
     dropped: dict[str, str] = {}
     away: list[str] = []
-    offline: set[str] = set()
     closed: dict[str, float] = {}
-    for assignment in waiting:
-        if len(chosen) == size:
-            break
+    for assignment in assignments:
+        if len(chosen) == most or len(chosen) + len(dropped) == BATCH_NODES:
+            return NextNodes(tuple(chosen), dropped, tuple(away), closed, all=False)
         node = seen.nodes.get(assignment.node_id)
         if node is None or node.node.enrolment is not Enrolment.ACCEPTED:
-            dropped[assignment.node_id] = "is not part of the fleet any more"
+            dropped[assignment.node_id] = GONE
             continue
         if node.quarantine is not None:
             dropped[assignment.node_id] = in_quarantine(node.quarantine)
             continue
         if (there := node.there(now)) is There.OFFLINE:
-            dropped[assignment.node_id] = "was offline when its turn came"
-            offline.add(assignment.node_id)
+            dropped[assignment.node_id] = OFFLINE
             continue
         if there is There.AWAY:
             away.append(assignment.node_id)
@@ -152,10 +134,10 @@ def next_wave(seen: RolloutView, assignments: Sequence[Assignment], now: float) 
                 break
             continue
         try:
-            chosen[assignment.node_id] = _for_now(assignment, node, seen)
+            chosen.append(_for_now(assignment, node, seen))
         except NoFit as error:
             dropped[assignment.node_id] = f"has another budget since: {error.message}"
-    return NextWave(chosen, dropped, tuple(away), frozenset(offline), closed)
+    return NextNodes(tuple(chosen), dropped, tuple(away), closed, all=True)
 
 
 def _for_now(assignment: Assignment, node: FleetNode, seen: RolloutView) -> Assignment:

@@ -9,15 +9,19 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 
 from littoral_cloud.fleet.ledger import Ledger
 from littoral_cloud.fleet.records import Release
+from littoral_cloud.rollouts.assignments import KIND as ASSIGNMENT
+from littoral_cloud.rollouts.assignments import Assignment, Ineligible
 from littoral_cloud.rollouts.eligibility import FITS_BUDGET, absence, refusal
+from littoral_cloud.rollouts.fleet_node import FleetNode
 from littoral_cloud.rollouts.measuring import still_to_measure, unmeasured
 from littoral_cloud.rollouts.permission import begin_by
 from littoral_cloud.rollouts.plan import make_plan
-from littoral_cloud.rollouts.seen import KINDS, FleetNode, RolloutView, snapshot_of
-from littoral_cloud.rollouts.state import Assignment, Ineligible, Rollout, RolloutPolicy, RolloutState, Wave
+from littoral_cloud.rollouts.seen import KINDS, RolloutView, snapshot_of
+from littoral_cloud.rollouts.state import Rollout, RolloutPolicy, RolloutState
 from littoral_cloud.rollouts.waves import sizes_of, split
 from littoral_cloud.rollouts.windows import opens_at
 
@@ -85,7 +89,7 @@ def new_rollout(release: Release, policy: RolloutPolicy, now: float, started_by:
 
 async def read_before(ledger: Ledger, release: Release, policy: RolloutPolicy, now: float) -> RolloutView:
     """What a rollout of this release would see now."""
-    snapshot = snapshot_of([doc for kind in KINDS for doc in await ledger.all(kind)])
+    snapshot = snapshot_of([doc for kind in KINDS if kind != ASSIGNMENT for doc in await ledger.all(kind)])
     mine = {PREVIEW: (0, new_rollout(release, policy, now))}
     return replace(snapshot, rollouts={**snapshot.rollouts, **mine}).of(PREVIEW)
 
@@ -108,23 +112,20 @@ def preview(seen: RolloutView, now: float, travels: Mapping[str, int]) -> Rollou
     Args:
         travels: by manifest digest, how many bytes travel to a node; of every candidate.
     """
-    nodes, out = could_take(seen, now)
-    begun = replace(seen, rollout=replace(seen.rollout, cohort=tuple(node.id for node in nodes)))
-    plan = make_plan(begun, now)
+    plan = make_plan(seen, now)
     unknown = {
-        no.node_id for no in plan.refused if no.rule == FITS_BUDGET and _nothing_ran(seen.nodes[no.node_id], begun)
+        no.node_id for no in plan.refused if no.rule == FITS_BUDGET and _nothing_ran(seen.nodes[no.node_id], seen)
     }  # they are planned once their class has measured
-    policy = seen.rollout.policy
-    planned = [a.node_id for a in plan.assignments]
-    opening = {id: at for id in planned if (at := opens_at(seen.nodes[id], now, policy.window)) > now}
-    waves = split(planned, sizes_of(policy, len(planned)), policy.most_nodes)
+    policy, planned = seen.rollout.policy, iter(plan.assignments)
+    opening = {a.node_id: at for a in plan.assignments if (at := opens_at(seen.nodes[a.node_id], now, policy.window)) > now}
+    sizes = split(len(plan.assignments), sizes_of(policy, len(plan.assignments)), policy.most_nodes)
     return RolloutPreview(
-        tuple(_wave(wave, plan.assignments, seen, travels) for wave in waves),
+        tuple(_wave(tuple(islice(planned, size)), seen, travels) for size in sizes),
         _shares(plan.assignments, seen, travels),
-        _grouped([*out, *(no for no in plan.refused if no.node_id not in unknown)], seen),
+        _grouped([no for no in plan.refused if no.node_id not in unknown], seen),
         len(plan.already),
         tuple(sorted(seen.nodes[node_id].name for node_id in unknown)),
-        still_to_measure(begun, begun.rollout.cohort, now).waits_for,
+        still_to_measure(seen, now).waits_for,
         tuple(sorted(id for id, other in seen.others.items() if other.model == seen.rollout.model)),
         tuple(sorted(seen.nodes[id].name for id in opening)),
         min(opening.values(), default=0.0),
@@ -138,12 +139,9 @@ def _nothing_ran(node: FleetNode, seen: RolloutView) -> bool:
     return bool(unmeasured(node, seen)) and not any(known)
 
 
-def _wave(
-    wave: Wave, assignments: Sequence[Assignment], seen: RolloutView, travels: Mapping[str, int]
-) -> tuple[tuple[str, ...], int]:
-    mine = frozenset(wave.nodes)
-    size = sum(travels[a.manifest_digest] for a in assignments if a.node_id in mine)
-    return tuple(seen.nodes[node_id].name for node_id in wave.nodes), size
+def _wave(nodes: Sequence[Assignment], seen: RolloutView, travels: Mapping[str, int]) -> tuple[tuple[str, ...], int]:
+    """Names, and bytes."""
+    return tuple(seen.nodes[a.node_id].name for a in nodes), sum(travels[a.manifest_digest] for a in nodes)
 
 
 def _shares(assignments: Sequence[Assignment], seen: RolloutView, travels: Mapping[str, int]) -> tuple[Share, ...]:

@@ -8,7 +8,7 @@ See docs/decisions/0013-a-changed-budget-needs-no-rollout.md and 0021-later-node
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum, auto
 from functools import cached_property
@@ -19,10 +19,12 @@ from littoral_cloud.fleet.ledger import Audit, Change, Write
 from littoral_cloud.fleet.measurements import MeasurementIndex
 from littoral_cloud.fleet.records import Artifact, Desired, DesiredModel, Enrolment, Release, dump
 from littoral_cloud.rollouts.artifact_choice import LEAST, candidates_for
-from littoral_cloud.rollouts.decide import next_generation
-from littoral_cloud.rollouts.eligibility import FITS_BUDGET, chosen_for, in_cohort, refusal
+from littoral_cloud.rollouts.assignments import Assignment, AssignmentState
+from littoral_cloud.rollouts.eligibility import chosen_for, in_cohort, refusal
+from littoral_cloud.rollouts.fleet_node import FleetNode
+from littoral_cloud.rollouts.intents import next_generation
 from littoral_cloud.rollouts.measuring import unmeasured
-from littoral_cloud.rollouts.seen import FleetNode, RolloutView
+from littoral_cloud.rollouts.seen import RolloutView
 from littoral_cloud.rollouts.state import ENDED, Rollout, RolloutState
 from littoral_cloud.rollouts.windows import opens_at
 
@@ -38,14 +40,24 @@ class PlaceInRollout(Enum):
     NONE = auto()  # it was not there, or could not take the release then
 
 
+_PLACES: Mapping[AssignmentState, PlaceInRollout] = {
+    AssignmentState.PLANNED: PlaceInRollout.WAITS,
+    AssignmentState.DROPPED: PlaceInRollout.NONE,
+    AssignmentState.REFUSED: PlaceInRollout.OUT_OF_BUDGET,
+}
+"""In all other states something was asked of the node."""
+
+
 @dataclass(frozen=True)
 class Fleet:
-    """What a choice for any node is made from. Rollouts by id, the ended ones too; releases by id; artifacts by digest."""
+    """What a choice for any node is made from. Rollouts by id, the ended ones too; releases by id; artifacts by digest.
+    `assignment`: of a rollout and a node, by their ids; None where there is none."""
 
     rollouts: Mapping[str, Rollout]
     releases: Mapping[str, Release]
     artifacts: Mapping[str, Artifact]
     measurements: MeasurementIndex
+    assignment: Callable[[str, str], Assignment | None]
 
     @cached_property
     def promoted(self) -> Mapping[str, Sequence[RolloutView]]:
@@ -69,15 +81,16 @@ class Fleet:
                 found.setdefault(rollout.model, {})[id] = rollout
         return found
 
-    def place(self, rollout_id: str, node_id: str) -> PlaceInRollout:
-        if (places := self._places.get(rollout_id)) is None:
-            places = self._places[rollout_id] = _places_in(self.rollouts[rollout_id])
-        return places.get(node_id, PlaceInRollout.NONE)
+    def place(self, rollout_id: str, node: FleetNode) -> PlaceInRollout:
+        a = self.assignment(rollout_id, node.id)
+        if a is not None:
+            return _PLACES.get(a.state, PlaceInRollout.TOUCHED)
+        seen = self._measuring.get(rollout_id)  # it plans for whom it fits
+        return PlaceInRollout.WAITS if seen is not None and refusal(node, seen) is None else PlaceInRollout.NONE
 
     @cached_property
-    def _places(self) -> dict[str, Mapping[str, PlaceInRollout]]:
-        """By rollout and node, of the rollouts that were asked for."""
-        return {}
+    def _measuring(self) -> Mapping[str, RolloutView]:
+        return {id: self._seen(id, rollout) for id, rollout in self.rollouts.items() if rollout.state is RolloutState.MEASURING}
 
     def _seen(self, id: str, rollout: Rollout) -> RolloutView:
         release = self.releases.get(rollout.release_id)
@@ -169,7 +182,7 @@ def _sooner(until: float | None, at: float) -> float:
 
 def holder(node: FleetNode, model: str, fleet: Fleet) -> str | None:
     """The rollout that has touched this node and may still take back what it asked for; its id. None: there is none."""
-    return next((id for id in fleet.live.get(model, ()) if fleet.place(id, node.id) is PlaceInRollout.TOUCHED), None)
+    return next((id for id in fleet.live.get(model, ()) if fleet.place(id, node) is PlaceInRollout.TOUCHED), None)
 
 
 def followed(node: FleetNode, model: str, fleet: Fleet) -> list[Followed]:
@@ -182,7 +195,7 @@ def followed(node: FleetNode, model: str, fleet: Fleet) -> list[Followed]:
         if seen.named and node.id not in seen.named:
             continue
         holds = wanted is not None and wanted.manifest_digest in seen.digests
-        place = fleet.place(seen.rollout_id, node.id)
+        place = fleet.place(seen.rollout_id, node)
         if not holds and (fleet.withdrawn(seen) or in_cohort(node, seen)):
             continue
         if holds or place is not PlaceInRollout.TOUCHED:
@@ -194,7 +207,7 @@ def followed(node: FleetNode, model: str, fleet: Fleet) -> list[Followed]:
 
 def _open_to(node: FleetNode, model: str, fleet: Fleet) -> Sequence[Followed]:
     """What is followed, without what the node cannot take; where a rollout has a turn for it, without what went out before."""
-    awaited = any(fleet.place(id, node.id) is PlaceInRollout.WAITS for id in fleet.live.get(model, ()))
+    awaited = any(fleet.place(id, node) is PlaceInRollout.WAITS for id in fleet.live.get(model, ()))
     return [
         source
         for source in followed(node, model, fleet)
@@ -271,16 +284,6 @@ def _intent(
     if source.joins:
         details["why"] = f"{source.release_id} was promoted without this node"
     return after, (Audit("choice.changed", node.id, ACTOR, details),)
-
-
-def _places_in(rollout: Rollout) -> Mapping[str, PlaceInRollout]:
-    """By node id."""
-    places = dict.fromkeys(rollout.cohort, PlaceInRollout.WAITS)
-    for no in rollout.refused:
-        places[no.node_id] = PlaceInRollout.OUT_OF_BUDGET if no.rule == FITS_BUDGET else PlaceInRollout.NONE
-    for a in rollout.assignments:
-        places[a.node_id] = PlaceInRollout.NONE if a.dropped else PlaceInRollout.TOUCHED if a.touched else PlaceInRollout.WAITS
-    return places
 
 
 def _expected_drop(before: Artifact | None, after: Artifact) -> float:

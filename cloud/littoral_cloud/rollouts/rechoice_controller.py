@@ -20,8 +20,12 @@ from littoral_cloud.fleet.measurements import node_of
 from littoral_cloud.fleet.profile import PRESENCE, PROFILE
 from littoral_cloud.fleet.quarantine import KIND as TROUBLE
 from littoral_cloud.fleet.records import Artifact, Release, load
+from littoral_cloud.rollouts.assignments import KIND as ASSIGNMENT
+from littoral_cloud.rollouts.assignments import Assignment, assignment_id, ids_of
+from littoral_cloud.rollouts.fleet_node import FleetNode
 from littoral_cloud.rollouts.rechoice import Fleet, rechoice
-from littoral_cloud.rollouts.seen import FleetNode, SeenFleet, measurements
+from littoral_cloud.rollouts.seen import measurements
+from littoral_cloud.rollouts.seen_fleet import SeenFleet
 from littoral_cloud.rollouts.state import ENDED, KIND, Rollout
 
 log = logging.getLogger(__name__)
@@ -114,6 +118,7 @@ class Rechooser:
                 {id: held.record for id, held in of("release").items()},
                 {id: held.record for id, held in of("artifact").items()},
                 self._fleet.measurements,
+                self._fleet.assignment,
             )
         return self._offers
 
@@ -141,10 +146,15 @@ def _settled(node: FleetNode) -> bool:
     )
 
 
-async def read_fleet(ledger: Ledger) -> Fleet:
+async def read_fleet(ledger: Ledger, node_id: str) -> Fleet:
+    """For a choice for this one node."""
+    rollouts = {doc.id: load(Rollout, doc) for doc in await ledger.all(KIND)}
+    docs = await ledger.get_many([(ASSIGNMENT, assignment_id(id, node_id)) for id in rollouts])
+    given = {ids_of(doc.id)[0]: load(Assignment, doc) for doc in docs if doc is not None}
     return Fleet(
-        {doc.id: load(Rollout, doc) for doc in await ledger.all(KIND)},
+        rollouts,
         {doc.id: load(Release, doc) for doc in await ledger.all("release")},
         {doc.id: load(Artifact, doc) for doc in await ledger.all("artifact")},
         await measurements(ledger),
+        lambda rollout_id, _: given.get(rollout_id),
     )

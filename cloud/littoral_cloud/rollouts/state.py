@@ -6,8 +6,9 @@
     ROLLING_BACK  every node that was touched goes back to what it had
     SUCCEEDED, ROLLED_BACK, FAILED    ends; FAILED: no node could take it, and none has it
 
-A rollout is one document. A move of it and what it asks of nodes (their desired state) are written in one Change, so there is
-nothing between deciding and doing that a crash could lose. docs/state-machines.md holds the table.
+A rollout is one small document; what each node gets is one of its own (littoral_cloud/rollouts/assignments.py). A batch of nodes
+is asked in one Change: their desired states, their assignments and the rollout's numbers. So there is nothing between deciding
+and doing that a crash could lose. docs/state-machines.md holds the table.
 """
 
 from __future__ import annotations
@@ -15,10 +16,32 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
-from littoral.budget import Budget
 from littoral.errors import FleetError
 from littoral_cloud.fleet.records import Probation
+from littoral_cloud.rollouts.assignments import Ineligible
+from littoral_cloud.rollouts.events import (
+    LastWavePassed,
+    MeasurersWanted,
+    NobodyCan,
+    NobodyNow,
+    NodesAnswered,
+    NodesDue,
+    NodesGoBack,
+    NodesNotReached,
+    NothingToDo,
+    Planned,
+    Restored,
+    RolloutAborted,
+    RolloutEvent,
+    RolloutExpired,
+    RolloutStopped,
+    TurnCame,
+    Waits,
+    WavePassed,
+)
+from littoral_cloud.rollouts.older import numbers_of
 
 KIND = "rollout"
 PROBATION_S = 600.0
@@ -64,44 +87,38 @@ class RolloutPolicy:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Assignment:
-    """What one node gets. Generations are of its DesiredModel; 0: nothing was asked of it yet."""
-
-    node_id: str
-    manifest_digest: str
-    name: str  # of the candidate
-    previous: str  # manifest that it served before; "": none
-    generation: int = 0
-    restore_generation: int = 0
-    dropped: str = ""  # why nothing is expected of it any more
-    chosen_for: Budget | None = None  # what the node might spend when this was chosen
-    previous_for: Budget | None = None  # and what it might when `previous` was
-    interface: tuple[str, ...] = ()  # what changes for clients of what the node served before, a clause each
-
-    @property
-    def touched(self) -> bool:
-        return self.generation > 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Wave:
-    nodes: tuple[str, ...]
-    started_at: float | None = None
+    """Numbers, and a few of the nodes. Its nodes are the assignments with its number."""
+
+    number: int  # from 1
+    size: int  # nodes that it is to have
+    told: int = 0  # of them, so far
+    first: tuple[str, ...] = ()  # node ids of those that were asked first; at most FIRST_NODES
+    started_at: float
+    told_at: float | None = None  # when the last of its nodes was asked
     ended_at: float | None = None
     promoted_by: str = ""  # who let the next one start before all its nodes had answered
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ineligible:
-    """A node that does not get the release, by which rule, in an operator's words."""
+FIRST_NODES = 5
+"""Nodes that a wave, or a rule that refuses, names one by one."""
+KEPT_WAVES = 50
+"""The last waves, that a rollout tells of one by one."""
 
-    node_id: str
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefusedByRule:
+    """How many nodes one rule keeps from the release, and the first of them."""
+
     rule: str
-    reason: str
+    nodes: int
+    first: tuple[Ineligible, ...]  # at most FIRST_NODES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rollout:
+    """As large with 100,000 nodes as with ten: what each node gets is an Assignment."""
+
     release_id: str
     model: str
     kind: str  # of the release
@@ -111,124 +128,34 @@ class Rollout:
     entered_at: float  # the state, or the wave
     deadline: float  # of the state, or the wave
     ended_at: float | None = None
-    cohort: tuple[str, ...] = ()  # node ids that are measured
-    assignments: tuple[Assignment, ...] = ()  # in the order of the waves
-    waves: tuple[Wave, ...] = ()  # those that have started, then those that are planned
-    refused: tuple[Ineligible, ...] = ()
+    planned: int = 0  # nodes that have an assignment
+    waves: tuple[Wave, ...] = ()  # those that have started; of many the last KEPT_WAVES
+    waves_to_come: int = 0
+    refused: tuple[RefusedByRule, ...] = ()
     started_by: str = ""  # an operator's name; "": not known
     approved_by: str = ""  # set by an operator's command
     approved_at: float = 0.0
     aborted_by: str = ""  # likewise
     paused_by: str = ""  # likewise; "": it goes on
     paused_at: float = 0.0  # since when, where it is paused
+    paused_s: float = 0.0  # for how long it was paused in this wave
     reason: str = ""  # why it did not succeed: node, code, detail; while it is PENDING: who is missing
     remarks: tuple[str, ...] = ()
-    schema: int = 1
+    schema: int = 2
+
+    @classmethod
+    def from_older(cls, body: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Schema 1 had a list of all its nodes: what stays of it are numbers."""
+        return numbers_of(body) if body.get("schema") == 1 else body
 
     @property
     def running_wave(self) -> Wave | None:
         """The wave that has started and not ended."""
-        return next((wave for wave in self.waves if wave.started_at is not None and wave.ended_at is None), None)
+        return self.waves[-1] if self.waves and self.waves[-1].ended_at is None else None
 
-    def assignment(self, node_id: str) -> Assignment:
-        return next(a for a in self.assignments if a.node_id == node_id)
-
-
-@dataclass(frozen=True, slots=True)
-class RolloutEvent:
-    """What is so now, as `littoral_cloud.rollouts.decide.observe` reads it from the ledger."""
-
-
-@dataclass(frozen=True, slots=True)
-class Waits(RolloutEvent):
-    """Nothing to do before one of these happens: in an operator's words, one each."""
-
-    waits_for: tuple[str, ...]
-    until: float  # or this time comes
-    nodes: frozenset[str] = frozenset()  # node ids whose answer, or return, is waited for
-
-
-@dataclass(frozen=True, slots=True)
-class TurnCame(RolloutEvent):
-    """No older rollout of the model runs."""
-
-    cohort: tuple[str, ...]
-    refused: tuple[Ineligible, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class MeasurersWanted(RolloutEvent):
-    """Of those that were asked to measure too few are left: they failed, are offline, or left the fleet. Others are asked."""
-
-    ask: Mapping[str, tuple[str, ...]]  # manifest digests by node id
-
-
-@dataclass(frozen=True, slots=True)
-class Planned(RolloutEvent):
-    """Measured, as far as it goes, and at least one node takes a candidate."""
-
-    assignments: tuple[Assignment, ...]
-    refused: tuple[Ineligible, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class NothingToDo(RolloutEvent):
-    """Every node that could take a candidate serves it already."""
-
-    refused: tuple[Ineligible, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class NobodyCan(RolloutEvent):
-    reason: str
-    refused: tuple[Ineligible, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class NobodyNow(RolloutEvent):
-    """No node can take it now, but some could if they came back."""
-
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class WavePassed(RolloutEvent):
-    """Every node of the wave serves its candidate, or was dropped; there is a next wave."""
-
-    dropped: Mapping[str, str]  # why, by node id
-
-
-@dataclass(frozen=True, slots=True)
-class LastWavePassed(RolloutEvent):
-    dropped: Mapping[str, str]
-
-
-@dataclass(frozen=True, slots=True)
-class RolloutStopped(RolloutEvent):
-    """A node could not take its candidate or was silent for too long, or an operator aborted the rollout."""
-
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class RolloutExpired(RolloutEvent):
-    """The state lasted longer than it may, where that is no reason to roll back."""
-
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class RolloutAborted(RolloutEvent):
-    """An operator aborted it before any node was touched."""
-
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Restored(RolloutEvent):
-    """Every node that was touched has what it had before, or will as soon as it is back: see the remarks."""
-
-    remarks: tuple[str, ...]
+    @property
+    def waves_started(self) -> int:
+        return self.waves[-1].number if self.waves else 0
 
 
 S = RolloutState
@@ -248,19 +175,24 @@ MOVES: Mapping[tuple[RolloutState, type[RolloutEvent]], RolloutState] = {
     (S.MEASURING, NobodyCan): S.FAILED,
     (S.MEASURING, RolloutAborted): S.ROLLED_BACK,
     (S.WAVE, Waits): S.WAVE,
+    (S.WAVE, NodesDue): S.WAVE,
+    (S.WAVE, NodesAnswered): S.WAVE,
+    (S.WAVE, NodesNotReached): S.WAVE,
     (S.WAVE, WavePassed): S.WAVE,
     (S.WAVE, LastWavePassed): S.SUCCEEDED,
     (S.WAVE, NobodyNow): S.PENDING,
     (S.WAVE, NobodyCan): S.FAILED,
     (S.WAVE, RolloutStopped): S.ROLLING_BACK,
     (S.ROLLING_BACK, Waits): S.ROLLING_BACK,
+    (S.ROLLING_BACK, NodesGoBack): S.ROLLING_BACK,
+    (S.ROLLING_BACK, NodesAnswered): S.ROLLING_BACK,
     (S.ROLLING_BACK, Restored): S.ROLLED_BACK,
 }
 """Every pair of state and event that is not here is refused on purpose: `decide` raises IllegalMove."""
 
 EVENTS: tuple[type[RolloutEvent], ...] = (
-    *(Waits, TurnCame, MeasurersWanted, Planned, NothingToDo, NobodyNow, NobodyCan, WavePassed, LastWavePassed),
-    *(RolloutStopped, RolloutExpired, RolloutAborted, Restored),
+    *(Waits, TurnCame, MeasurersWanted, Planned, NothingToDo, NobodyNow, NobodyCan, NodesDue, NodesAnswered, NodesNotReached),
+    *(WavePassed, LastWavePassed, RolloutStopped, RolloutExpired, RolloutAborted, NodesGoBack, Restored),
 )
 
 
@@ -280,8 +212,9 @@ LIMITS: Mapping[RolloutState, str] = {
 
 ON_EXPIRY: Mapping[RolloutState, str] = {
     S.PENDING: "the rollout FAILED",
-    S.MEASURING: "nodes that were not measured are left out",
-    S.WAVE: "the rollout is stopped and rolls back; a node that was away has its patience_s from its return on",
+    S.MEASURING: "nodes of a class in which nothing was measured are left out",
+    S.WAVE: "the rollout is stopped and rolls back. Counted for each node from when a session was handed its desired state. "
+    "One that was away has its patience_s from its return on; one that no session was handed in that time is left out",
     S.ROLLING_BACK: "ROLLED_BACK, with a remark for each node that has not answered; its desired state stands",
 }
 

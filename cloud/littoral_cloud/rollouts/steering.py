@@ -9,12 +9,14 @@ from dataclasses import replace
 from littoral.errors import BadInput
 from littoral_cloud.fleet.edit import revise
 from littoral_cloud.fleet.ledger import Audit, Ledger
+from littoral_cloud.rollouts.answers import NodeAnswer
+from littoral_cloud.rollouts.assignments import AssignmentState
 from littoral_cloud.rollouts.commands import no_rollout
 from littoral_cloud.rollouts.permission import approved
-from littoral_cloud.rollouts.plan import next_wave, passed_probation
+from littoral_cloud.rollouts.plan import next_nodes
 from littoral_cloud.rollouts.seen import RolloutView, read
 from littoral_cloud.rollouts.state import ENDED, KIND, Rollout, RolloutState
-from littoral_cloud.rollouts.wave_judge import NodeAnswer, answer_in_wave, failed_nodes
+from littoral_cloud.rollouts.wave_judge import failed_nodes
 
 
 async def abort(ledger: Ledger, rollout_id: str, actor: str) -> None:
@@ -43,7 +45,8 @@ async def resume(ledger: Ledger, rollout_id: str, now: float, actor: str) -> Non
         if not rollout.paused_by:
             raise BadInput(f"rollout {rollout_id}: is not paused", hint=_show(rollout_id))
         deadline = rollout.deadline + max(0.0, now - rollout.paused_at)
-        return replace(rollout, paused_by="", paused_at=0.0, deadline=deadline)
+        paused_s = rollout.paused_s + max(0.0, now - rollout.paused_at)
+        return replace(rollout, paused_by="", paused_at=0.0, paused_s=paused_s, deadline=deadline)
 
     await _change(ledger, rollout_id, "rollout.resumed", actor, resumed)
 
@@ -70,10 +73,9 @@ async def promote(ledger: Ledger, rollout_id: str, now: float, actor: str) -> No
     assert running is not None
 
     def promoted(rollout: Rollout) -> Rollout:
-        if rollout.running_wave is None or rollout.running_wave.nodes != running.nodes:
+        if rollout.running_wave is None or rollout.running_wave.number != running.number:
             raise BadInput(f"rollout {rollout_id}: that wave does not run any more", hint=_show(rollout_id))
-        waves = (replace(w, promoted_by=actor) if w.nodes == running.nodes else w for w in rollout.waves)
-        return replace(rollout, waves=tuple(waves))
+        return replace(rollout, waves=(*rollout.waves[:-1], replace(rollout.waves[-1], promoted_by=actor)))
 
     await _change(ledger, rollout_id, "rollout.promote-asked", actor, promoted)
 
@@ -87,14 +89,15 @@ def why_not_promoted(seen: RolloutView, now: float) -> str | None:
         return f"{rollout.paused_by} has paused it: resume it first"
     if rollout.aborted_by:
         return f"{rollout.aborted_by} has aborted it"
-    if bad := failed_nodes(seen):
-        return f"a node failed: {bad[0]}"
-    mine = {a.node_id: a for a in rollout.assignments if a.node_id in frozenset(wave.nodes)}
-    if not any(passed_probation(a, seen) for a in mine.values()):
-        return f"none of {len(wave.nodes)} nodes of the running wave has passed its probation yet"
-    if not any(answer_in_wave(a, seen) is NodeAnswer.AWAITED for a in mine.values()):
+    if bad := failed_nodes(seen, now):
+        return f"a node failed: {seen.nodes[bad[0].node_id].name}: {bad[0].why}"
+    book = seen.assignments
+    mine = {node_id: book.held[node_id][1] for node_id in book.of_wave(wave.number)}
+    if not any(a.state is AssignmentState.COMMITTED or book.answer_of(id) is NodeAnswer.PASSED for id, a in mine.items()):
+        return f"none of {len(mine)} nodes of the running wave has passed its probation yet"
+    if not any(book.answer_of(node_id) is NodeAnswer.AWAITED for node_id in mine):
         return "every node of the running wave has answered already"
-    if not next_wave(seen, rollout.assignments, now).nodes:
+    if not next_nodes(book.turns(), seen, now, 1).assignments:
         return "no wave follows the running one"
     return None
 

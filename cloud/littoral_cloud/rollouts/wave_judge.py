@@ -1,173 +1,143 @@
-"""What is so with a running wave, as one event. Pure.
+"""What is so with a running wave, as one event. Pure. What it reads of the assignments costs what changed, not what there is.
 
 Rules, in order:
 
 1. A bad end of any node that was touched stops the rollout, of an earlier wave too.
-2. A node that is silent when its time is over stops the rollout. No silence is judged while the rollout is paused, or while
-   the coordinator that judges is more than MOST_BEHIND_S behind: the answers may lie in its own queue.
-3. The next wave starts when every node has answered, or when somebody promoted the running one. Who had not answered then is
+2. What nodes have answered is recorded, a batch at a time.
+3. A node that is silent when its time is over stops the rollout. Its time counts from the moment its desired state was handed to
+   a session, never from the decision. No silence is judged while the rollout is paused, or while the coordinator that judges is
+   more than MOST_BEHIND_S behind: the answers may lie in its own queue.
+4. The nodes of the wave get their candidates a batch at a time. Who is not reached by the rollout's deadline is left out.
+5. The next wave starts when every node has answered, or when somebody promoted the running one. Who had not answered then is
    waited for together with the next wave.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from enum import Enum, auto
+from collections.abc import Iterable, Sequence
+from itertools import chain, islice
 
-from littoral_cloud.fleet.records import Enrolment, UpdateState
+from littoral_cloud.rollouts.answers import NodeAnswer, answer_of, bad_end, no_answer, not_ours
+from littoral_cloud.rollouts.assignments import BATCH_NODES, Assignment, AssignmentEvent, AssignmentState, moved
 from littoral_cloud.rollouts.eligibility import absent
-from littoral_cloud.rollouts.permission import moment
-from littoral_cloud.rollouts.plan import NextWave, next_wave, passed_probation
-from littoral_cloud.rollouts.seen import FleetNode, RolloutView
-from littoral_cloud.rollouts.state import (
-    Assignment,
+from littoral_cloud.rollouts.events import (
     LastWavePassed,
     NobodyCan,
     NobodyNow,
-    Rollout,
+    NodesAnswered,
+    NodesDue,
+    NodesNotReached,
     RolloutEvent,
-    RolloutState,
     RolloutStopped,
     Waits,
     WavePassed,
-    limit_s,
 )
+from littoral_cloud.rollouts.fleet_node import FleetNode
+from littoral_cloud.rollouts.permission import moment
+from littoral_cloud.rollouts.plan import OFFLINE, NextNodes, next_nodes
+from littoral_cloud.rollouts.seen import RolloutView
+from littoral_cloud.rollouts.state import Rollout, RolloutState, limit_s
 from littoral_cloud.rollouts.wording import first_of
 
-BAD_ENDS = (UpdateState.FAILED, UpdateState.ROLLED_BACK, UpdateState.ABORTED)
 MOST_BEHIND_S = 5.0
+NOT_REACHED = "no session was handed it in time"
 
 
 def observe_wave(seen: RolloutView, now: float) -> RolloutEvent:
-    rollout = seen.rollout
+    rollout, book = seen.rollout, seen.assignments
     if rollout.aborted_by:
         return RolloutStopped(f"aborted by {rollout.aborted_by}")
-    dropped = _dropped_since(seen)
-    if bad := failed_nodes(seen):
-        return RolloutStopped(bad[0])
-    ours = [a for a in rollout.assignments if a.touched and not a.dropped and a.node_id not in dropped]
-    awaited = {a.node_id: a for a in ours if answer_in_wave(a, seen) is NodeAnswer.AWAITED}
-    awaited = {node_id: awaited[node_id] for node_id in _judged_now(rollout) if node_id in awaited}
+    if bad := failed_nodes(seen, now):
+        return RolloutStopped(f"{seen.nodes[bad[0].node_id].name}: {bad[0].why}", tuple(bad))
+    if became := answered_in_wave(seen, now):
+        return NodesAnswered(became)
+    if (stopped := _silence(seen, now)) is not None:
+        return stopped
+    wave = rollout.running_wave
+    if wave is not None and wave.told_at is None:
+        return _next_batch(seen, wave.size - wave.told, now)
+    awaited = book.answered(NodeAnswer.AWAITED)
     if not awaited:
-        return _after_wave(seen, dropped, now)
-    if rollout.running_wave is not None and rollout.running_wave.promoted_by:
-        after = _after_wave(seen, dropped, now)
-        if isinstance(after, WavePassed):
+        return _after_wave(seen, now)
+    if wave is not None and wave.promoted_by:
+        after = _after_wave(seen, now)
+        if isinstance(after, WavePassed | NodesDue):
             return after
-    due = {node_id: _due(seen.nodes[node_id], rollout) for node_id in awaited}
-    late = [a for node_id, a in awaited.items() if now >= due[node_id]]
-    if late and not rollout.paused_by and seen.behind_s <= MOST_BEHIND_S:
-        silent = ", ".join(first_of(late, lambda a: _no_answer(a, seen)))
-        return RolloutStopped(f"{silent}, after {limit_s(rollout.policy, RolloutState.WAVE):g} s")
-    told = first_of(list(awaited.values()), lambda a: _no_answer(a, seen))
-    if late:
-        behind = f"this coordinator, which is {seen.behind_s:.0f} s behind"
-        return Waits((behind, *told), now + MOST_BEHIND_S, frozenset(awaited))
-    return Waits(told, min(due.values()), frozenset(awaited))
+    if book.unreached and now >= rollout.deadline and seen.behind_s <= MOST_BEHIND_S:
+        return NodesNotReached(tuple(islice(book.unreached, BATCH_NODES)))
+    told = first_of(awaited.values(), lambda a: no_answer(a, seen.nodes[a.node_id], rollout.model))
+    if (since := book.first_silence()) is not None and now >= due(rollout, since):
+        return Waits((f"this coordinator, which is {seen.behind_s:.0f} s behind", *told), now + MOST_BEHIND_S)
+    until = min([*([] if since is None else [due(rollout, since)]), *([rollout.deadline] if book.unreached else [])])
+    return Waits(told, max(until, now + MOST_BEHIND_S) if until <= now else until)
 
 
-def _judged_now(rollout: Rollout) -> list[str]:
-    """Nodes whose answer is waited for, if they have not answered: of the running wave, and of waves that were promoted."""
-    return [id for w in rollout.waves if w.started_at is not None and (w.ended_at is None or w.promoted_by) for id in w.nodes]
+def due(rollout: Rollout, since: float) -> float:
+    """When a node must have answered that says nothing since then."""
+    return since + limit_s(rollout.policy, RolloutState.WAVE) + rollout.paused_s
 
 
-def failed_nodes(seen: RolloutView) -> list[str]:
-    """Of the nodes whose candidate still stands: how each failed to take it, in an operator's words."""
-    touched = (a for a in seen.rollout.assignments if a.touched and not a.dropped)
-    ours = (a for a in touched if not_ours(seen.nodes.get(a.node_id), a, seen.rollout) is None)
-    return [bad for a in ours if (bad := _bad_end(a, seen)) is not None]
-
-
-def _dropped_since(seen: RolloutView) -> dict[str, str]:
-    """Touched nodes of which nothing is expected any more, and why; by node id."""
-    touched = [a for a in seen.rollout.assignments if a.touched and not a.dropped]
-    found = {a.node_id: not_ours(seen.nodes.get(a.node_id), a, seen.rollout) for a in touched}
-    return {node_id: why for node_id, why in found.items() if why is not None}
-
-
-def _bad_end(a: Assignment, seen: RolloutView) -> str | None:
-    """How a node failed to take its candidate, in an operator's words; None: it has not."""
-    node = seen.nodes[a.node_id]
-    report = node.report(seen.rollout.model)
-    if report is None or report.desired_generation != a.generation or report.state not in BAD_ENDS:
+def _silence(seen: RolloutView, now: float) -> RolloutStopped | None:
+    rollout, book = seen.rollout, seen.assignments
+    since = book.first_silence()
+    if since is None or now < due(rollout, since) or rollout.paused_by or seen.behind_s > MOST_BEHIND_S:
         return None
-    return f"{node.name}: {report.state}: {report.reason or 'no reason given'}: {report.detail}".rstrip(": ")
+    limit = limit_s(rollout.policy, RolloutState.WAVE)
+    late = book.silent_since(now - limit - rollout.paused_s)
+    silent = ", ".join(first_of(late, lambda a: no_answer(a, seen.nodes[a.node_id], rollout.model)))
+    return RolloutStopped(f"{silent}, after {limit:g} s")
 
 
-class NodeAnswer(Enum):
-    """How far a node that was touched is with its candidate, or on its way back."""
-
-    AWAITED = auto()
-    PASSED = auto()
-    BAD = auto()
-    NOT_OURS = auto()  # something else is wanted of it, or it left the fleet: nothing is expected of it
+def _next_batch(seen: RolloutView, left: int, now: float) -> NodesDue:
+    coming = next_nodes(seen.assignments.turns(), seen, now, min(left, BATCH_NODES))
+    return NodesDue(coming.assignments, coming.dropped, last=coming.all or len(coming.assignments) >= left)
 
 
-def answer_in_wave(a: Assignment, seen: RolloutView) -> NodeAnswer:
-    """Of a node that got its candidate. One of an earlier wave is not waited for any more; a bad end of it still counts."""
-    if not_ours(seen.nodes.get(a.node_id), a, seen.rollout) is not None:
-        return NodeAnswer.NOT_OURS
-    if _bad_end(a, seen) is not None:
-        return NodeAnswer.BAD
-    return NodeAnswer.PASSED if passed_probation(a, seen) else NodeAnswer.AWAITED
+def failed_nodes(seen: RolloutView, now: float) -> list[Assignment]:
+    """Nodes whose candidate still stands, and that failed to take it: a batch of them, with why."""
+    model = seen.rollout.model
+    found = []
+    for a in islice(seen.assignments.answered(NodeAnswer.BAD).values(), BATCH_NODES):
+        why = bad_end(seen.nodes[a.node_id], model, a.generation) or ""
+        found.append(moved(a, AssignmentEvent.BROKE, now, why=why))
+    return found
 
 
-def _no_answer(a: Assignment, seen: RolloutView) -> str:
-    """How far a node of the running wave is, in an operator's words."""
-    node = seen.nodes[a.node_id]
-    report = node.report(seen.rollout.model)
-    if report is None or report.desired_generation != a.generation:
-        return f"{node.name}: no answer"
-    why = f" ({report.deferral.reason})" if report.state is UpdateState.DEFERRED and report.deferral is not None else ""
-    return f"{node.name}: {report.state}{why}"
+def answered_in_wave(seen: RolloutView, now: float) -> tuple[Assignment, ...]:
+    """A batch of those that have passed, or of which nothing is expected any more, as they are now."""
+    book, model = seen.assignments, seen.rollout.model
+    passed, others = book.answered(NodeAnswer.PASSED).values(), book.answered(NodeAnswer.NOT_OURS).values()
+    return tuple(
+        moved(a, AssignmentEvent.PASSED, now)
+        if answer_of(a, seen.nodes.get(a.node_id), model) is NodeAnswer.PASSED
+        else moved(a, AssignmentEvent.LEFT_OUT, now, why=not_ours(seen.nodes.get(a.node_id), model, a.generation) or "")
+        for a in islice(chain(passed, others), BATCH_NODES)
+    )
 
 
-def _after_wave(seen: RolloutView, dropped: Mapping[str, str], now: float) -> RolloutEvent:
+def _after_wave(seen: RolloutView, now: float) -> RolloutEvent:
     """Every node of the wave has its candidate, or was dropped: what comes next."""
-    left = tuple(replace(a, dropped=dropped.get(a.node_id, a.dropped)) for a in seen.rollout.assignments)
-    coming = next_wave(seen, left, now)
-    if coming.nodes:
-        return WavePassed(dropped)
+    book = seen.assignments
+    coming = next_nodes(book.turns(), seen, now, 1)
+    if coming.assignments:
+        return WavePassed()
+    if coming.dropped:
+        return NodesDue((), coming.dropped, last=False)
     if coming.away or coming.closed:
         return waits_for_turn(coming, seen, now)
-    if any(a.touched and not a.dropped for a in left):
-        return LastWavePassed(dropped)
-    if gone := coming.offline:
-        return none_there([seen.nodes[id] for id in sorted(gone)], now)
-    return NobodyCan("no node is left: " + listed(first_of(sorted(dropped.items()), " ".join)))
-
-
-def _due(node: FleetNode, rollout: Rollout) -> float:
-    """When a node of the running wave must have answered. A node that went and came back since the wave began, as all do whose
-    coordinator was started again, has its patience from then on. One that puts its update off, or did, has that time too."""
-    deadline = rollout.deadline + (rollout.policy.defer_s if _has_deferred(node, rollout) else 0.0)
-    if node.presence is None or node.presence.since <= rollout.entered_at:
-        return deadline
-    return max(deadline, node.presence.gone_at)
-
-
-def _has_deferred(node: FleetNode, rollout: Rollout) -> bool:
-    report, wanted = node.report(rollout.model), node.wanted(rollout.model)
-    current = report is not None and wanted is not None and report.desired_generation == wanted.generation
-    return current and report is not None and report.deferral is not None
-
-
-def not_ours(node: FleetNode | None, a: Assignment, rollout: Rollout) -> str | None:
-    """Why nothing is expected of a touched node any more; None: what was asked of it still stands."""
-    if node is None or node.node.enrolment is not Enrolment.ACCEPTED:
-        return "is not part of the fleet any more"
-    wanted = node.wanted(rollout.model)
-    if wanted is None or wanted.generation != a.generation:
-        return "was asked for something else meanwhile"
-    return None
+    if book.in_state(AssignmentState.TOLD) or book.in_state(AssignmentState.COMMITTED):
+        return LastWavePassed()
+    dropped = book.in_state(AssignmentState.DROPPED)
+    if gone := [seen.nodes[id] for id, a in dropped.items() if a.why == OFFLINE and id in seen.nodes]:
+        return none_there(sorted(gone, key=lambda node: node.id), now)
+    return NobodyCan("no node is left: " + listed(first_of(sorted((id, a.why) for id, a in dropped.items()), " ".join)))
 
 
 def none_there(nodes: Sequence[FleetNode], now: float) -> NobodyNow:
     return NobodyNow("no node is there that can take it: " + listed(absent_nodes(nodes, now)))
 
 
-def waits_for_turn(coming: NextWave, seen: RolloutView, now: float) -> Waits:
+def waits_for_turn(coming: NextNodes, seen: RolloutView, now: float) -> Waits:
     """Nodes that are away for a moment, and nodes whose maintenance window is closed: each has its turn as soon as it can."""
     away = [seen.nodes[id] for id in coming.away]
     ends = [node.presence.gone_at for node in away if node.presence is not None]
@@ -184,5 +154,5 @@ def absent_nodes(nodes: Sequence[FleetNode], now: float) -> tuple[str, ...]:
     return first_of(nodes, lambda node: f"{node.name} {absent(node, now)}")
 
 
-def listed(words: Sequence[str]) -> str:
+def listed(words: Iterable[str]) -> str:
     return "; ".join(words)

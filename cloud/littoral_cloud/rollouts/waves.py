@@ -1,4 +1,4 @@
-"""How many nodes a wave has, and what stands in the list of waves. Pure.
+"""How many nodes a wave has, and what a rollout tells of its waves. Pure.
 
 Rules, in order:
 
@@ -21,7 +21,7 @@ from dataclasses import replace
 from fractions import Fraction
 
 from littoral.errors import BadInput
-from littoral_cloud.rollouts.state import Assignment, RolloutPolicy, Wave, WaveSize
+from littoral_cloud.rollouts.state import FIRST_NODES, KEPT_WAVES, RolloutPolicy, Wave, WaveSize
 
 HINT = "1,5%,25% is a canary, then 5 and then 25 percent of the nodes, then the rest"
 LARGE_SHARE = Fraction(1, 5)
@@ -109,31 +109,34 @@ def is_large(first: int, planned: int) -> bool:
     return first > FEW_NODES and first > LARGE_SHARE * planned
 
 
-def split(node_ids: Sequence[str], sizes: Sequence[int], most: int) -> tuple[Wave, ...]:
-    """Waves of these sizes, and more of all that are left."""
-    waves: list[Wave] = []
-    start = 0
-    while start < len(node_ids):
-        size = sizes[len(waves)] if len(waves) < len(sizes) else most
-        waves.append(Wave(nodes=tuple(node_ids[start : start + size])))
-        start += size
-    return tuple(waves)
+def split(nodes: int, sizes: Sequence[int], most: int) -> tuple[int, ...]:
+    """Sizes of the waves of this number of nodes: these sizes, and more of all that are left."""
+    found: list[int] = []
+    for size in sizes:
+        if nodes:
+            found.append(min(size, nodes))
+            nodes -= found[-1]
+    return (*found, *_bounded(nodes, most))
 
 
-def with_waves(
-    started: Sequence[Wave],
-    nodes: tuple[str, ...],
-    assignments: Sequence[Assignment],
-    sizes: Sequence[int],
-    most: int,
-    now: float,
-) -> tuple[Wave, ...]:
-    """The waves that have started, the one that starts now, and those that are planned."""
-    now_on = frozenset(nodes)
-    rest = [a.node_id for a in assignments if not a.touched and not a.dropped and a.node_id not in now_on]
-    return (*started, Wave(nodes=nodes, started_at=now), *split(rest, sizes[1:], most))
+def next_started(waves: Sequence[Wave], size: int, now: float) -> tuple[Wave, ...]:
+    """With one more wave."""
+    number = waves[-1].number + 1 if waves else 1
+    return (*waves, Wave(number=number, size=size, started_at=now))[-KEPT_WAVES:]
+
+
+def told(waves: Sequence[Wave], nodes: Sequence[str], now: float, *, last: bool) -> tuple[Wave, ...]:
+    """After these nodes of the running wave were asked. A wave that ends without a node has not been."""
+    *before, wave = waves
+    first = (*wave.first, *nodes)[:FIRST_NODES]
+    wave = replace(wave, told=wave.told + len(nodes), first=first, told_at=now if last else None)
+    return (*before, wave) if wave.told or not last else tuple(before)
 
 
 def ended(waves: Sequence[Wave], now: float) -> tuple[Wave, ...]:
-    """The waves that have started, the last of them ended; plans are dropped."""
-    return tuple(replace(w, ended_at=now) if w.ended_at is None else w for w in waves if w.started_at is not None)
+    """After the running one, if there is one."""
+    if not waves or waves[-1].ended_at is not None:
+        return tuple(waves)
+    *before, wave = waves
+    told_at = now if wave.told_at is None else wave.told_at
+    return (*before, replace(wave, told_at=told_at, ended_at=now)) if wave.told else tuple(before)

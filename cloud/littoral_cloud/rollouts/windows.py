@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from littoral import maintenance
 from littoral.maintenance import parse_window, zone_named
-from littoral_cloud.rollouts.seen import FleetNode
+from littoral_cloud.rollouts.fleet_node import FleetNode
 
 
 def opens_at(node: FleetNode, now: float, window: str = "") -> float:

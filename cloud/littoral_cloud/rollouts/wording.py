@@ -6,8 +6,9 @@ compute again from the rollout's own list.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from hashlib import sha256
+from itertools import islice
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -18,9 +19,9 @@ _AUDITED = 20
 """The most nodes that an audit line lists one by one."""
 
 
-def first_of(items: Sequence[T], say: Callable[[T], str] = str) -> tuple[str, ...]:
+def first_of(items: Collection[T], say: Callable[[T], str] = str) -> tuple[str, ...]:
     """Words for each of a few items; else for the first five, and how many more there are."""
-    told = tuple(say(item) for item in items[:_TOLD])
+    told = tuple(say(item) for item in islice(items, _TOLD))
     return (*told, f"and {len(items) - _TOLD} more") if len(items) > _TOLD else told
 
 

@@ -24,7 +24,7 @@ from littoral_cloud.loop import (
     next_run_id,
     step,
 )
-from littoral_cloud.rollouts.state import Assignment, Rollout, RolloutPolicy, RolloutState
+from littoral_cloud.rollouts.state import Rollout, RolloutPolicy, RolloutState
 from tests.kit.federation import small_run
 from tests.kit.rollout_world import MODEL
 
@@ -51,10 +51,6 @@ def rollout(state: RolloutState, *, release_id: str = "digits-2") -> Rollout:
         created_at=NOW,
         entered_at=NOW,
         deadline=NOW,
-        assignments=(
-            Assignment(node_id="a", manifest_digest="m", name="x", previous="", generation=3),
-            Assignment(node_id="b", manifest_digest="m", name="x", previous="", dropped="was offline when its turn came"),
-        ),
     )
 
 
@@ -85,8 +81,9 @@ def test_a_run_becomes_a_release_a_rollout_and_a_new_baseline() -> None:
     assert step(seen, NOW) == StartRollout("digits-2")
     seen = replace(seen, rollouts={"digits-2-r1": rollout(RolloutState.WAVE)})
     assert step(seen, NOW) == WaitUntil()
-    seen = replace(seen, rollouts={"digits-2-r1": rollout(RolloutState.SUCCEEDED)})
-    assert step(seen, NOW) == Settle("digits-run-1", ("a",), NOW - 50)
+    seen = replace(seen, rollouts={"digits-2-r1": rollout(RolloutState.SUCCEEDED)}, drifted={"a": 0.0, "b": 0.0})
+    kept = replace(seen, took=lambda rollout_id, node_id: (rollout_id, node_id) == ("digits-2-r1", "a"))
+    assert step(kept, NOW) == Settle("digits-run-1", ("a",), NOW - 50)
 
 
 def test_what_failed_is_settled_and_not_tried_again() -> None:

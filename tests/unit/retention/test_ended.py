@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from zlib import crc32
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,9 +13,10 @@ from littoral_cloud.federation.run import FinishedRound, Run, RunState
 from littoral_cloud.fleet.measurements import MeasurementIndex
 from littoral_cloud.fleet.records import Desired, DesiredModel, Enrolment, FederatedTask, Node, Release
 from littoral_cloud.retention.ended import EndedView, rollouts_to_archive, runs_to_archive
+from littoral_cloud.rollouts.assignments import Assignment, AssignmentState
 from littoral_cloud.rollouts.rechoice import Fleet, followed
 from littoral_cloud.rollouts.seen import FleetNode
-from littoral_cloud.rollouts.state import ENDED, Assignment, Rollout, RolloutPolicy, RolloutState
+from littoral_cloud.rollouts.state import ENDED, Rollout, RolloutPolicy, RolloutState
 from tests.kit.rollout_world import artifact
 
 MODELS = ("digits", "gears")
@@ -46,10 +48,6 @@ def views(draw: st.DrawFn) -> EndedView:
     for n in range(draw(st.integers(0, 14))):
         release, state = releases[draw(st.sampled_from(sorted(releases)))], draw(STATES)
         named = tuple(draw(st.sets(st.sampled_from(NODES), max_size=2)))
-        touched = tuple(
-            Assignment(node_id=node, manifest_digest=release.artifacts[0], name="x", previous="", generation=1)
-            for node in draw(st.sets(st.sampled_from(NODES)))
-        )
         rollouts[f"{release.release_id}-r{n}"] = Rollout(
             release_id=release.release_id,
             model=release.model,
@@ -60,7 +58,6 @@ def views(draw: st.DrawFn) -> EndedView:
             entered_at=float(n),
             deadline=9e9,
             ended_at=float(draw(st.integers(1, 9))) if state in ENDED else None,
-            assignments=touched,
         )
     runs = {f"run{n}": draw(runs_of(n)) for n in range(draw(st.integers(0, 8)))}
     desired = {
@@ -108,7 +105,16 @@ def runs_of(draw: st.DrawFn, number: int) -> Run:
 
 
 def fleet_of(rollouts: Mapping[str, Rollout], seen: EndedView) -> Fleet:
-    return Fleet(rollouts, seen.releases, ARTIFACTS, MeasurementIndex())
+    def assignment(rollout_id: str, node_id: str) -> Assignment | None:
+        """Some nodes got something in some rollouts."""
+        if crc32(f"{rollout_id}/{node_id}".encode()) % 2:
+            return None
+        state = AssignmentState.COMMITTED
+        return Assignment(
+            rollout_id=rollout_id, node_id=node_id, state=state, manifest_digest="m", name="x", previous="", generation=1
+        )
+
+    return Fleet(rollouts, seen.releases, ARTIFACTS, MeasurementIndex(), assignment)
 
 
 def node_of(id: str, desired: Desired) -> FleetNode:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from littoral_cloud.fleet.records import Enrolment, Node, Reported, ReportedModel, UpdateState
-from littoral_cloud.rollouts.decide import next_generation
-from littoral_cloud.rollouts.seen import FleetNode
+from littoral_cloud.rollouts.fleet_node import FleetNode
+from littoral_cloud.rollouts.intents import next_generation
 from tests.kit.rollout_world import MODEL
 
 

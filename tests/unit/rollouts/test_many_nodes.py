@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from types import FrameType
 from typing import Any
 
 from littoral.budget import Budget
 from littoral.tensor_spec import FREE, TensorSpec
+from littoral_cloud.fleet.handed import Handed, after_handing
 from littoral_cloud.fleet.interface import Interface
 from littoral_cloud.fleet.ledger import Doc, Write
 from littoral_cloud.fleet.measurements import MeasurementIndex, MeasurementRecord
@@ -25,16 +27,21 @@ from littoral_cloud.fleet.records import (
     Reported,
     ReportedModel,
     UpdateState,
+    dump,
     load,
 )
+from littoral_cloud.rollouts.answers import NodeAnswer
+from littoral_cloud.rollouts.assignments import BATCH_NODES, Assignment
+from littoral_cloud.rollouts.book import AssignmentBook
 from littoral_cloud.rollouts.decide import Decision, next_actions
-from littoral_cloud.rollouts.eligibility import ABSENT
+from littoral_cloud.rollouts.events import RolloutStopped, Waits
+from littoral_cloud.rollouts.fleet_node import FleetNode
 from littoral_cloud.rollouts.judge import observe
 from littoral_cloud.rollouts.measuring import MEASURERS
 from littoral_cloud.rollouts.plan import make_plan
 from littoral_cloud.rollouts.rechoice import Fleet, rechoice
-from littoral_cloud.rollouts.seen import FleetNode, RolloutView
-from littoral_cloud.rollouts.state import Ineligible, Rollout, RolloutPolicy, RolloutState, RolloutStopped, Waits
+from littoral_cloud.rollouts.seen import RolloutView
+from littoral_cloud.rollouts.state import Rollout, RolloutPolicy, RolloutState, limit_s
 from tests.kit.rollout_world import MODEL, artifact
 
 FEW, MANY, TEN_TIMES_FEW = 100, 5_000, 1_000
@@ -125,17 +132,15 @@ def measuring(count: int, measurements: MeasurementIndex, **policy: Any) -> Roll
         created_at=1_400.0,
         entered_at=1_400.0,
         deadline=NOW + 100.0,
-        cohort=tuple(sorted(nodes)),
     )
     artifacts = {each.manifest_digest: each for each in (OLD, *CANDIDATES)}
-    return RolloutView("r", 1, rollout, CANDIDATES, artifacts, nodes, measurements, {})
+    return RolloutView("r", 1, rollout, CANDIDATES, artifacts, nodes, measurements, {}, AssignmentBook(MODEL, nodes))
 
 
 def promoted(count: int) -> tuple[list[FleetNode], Fleet]:
     """A fleet that was offline when a release was promoted, while a rollout runs that reaches none of it."""
     nodes = [fleet_node(number) for number in range(count)]
-    absent = tuple(Ineligible(node_id=node.id, rule=ABSENT, reason="is offline") for node in nodes)
-    begun = replace(measuring(1, MeasurementIndex()).rollout, cohort=(), refused=absent)
+    begun = replace(measuring(1, MeasurementIndex()).rollout, state=RolloutState.WAVE)
     rollout = replace(begun, state=RolloutState.SUCCEEDED, ended_at=1_900.0)
     release = Release(
         release_id=rollout.release_id,
@@ -145,7 +150,8 @@ def promoted(count: int) -> tuple[list[FleetNode], Fleet]:
         created_at=1_300.0,
     )
     artifacts = {each.manifest_digest: each for each in (OLD, *CANDIDATES)}
-    return nodes, Fleet({"r": rollout, "s": begun}, {release.release_id: release}, artifacts, measured(count))
+    rollouts = {"r": rollout, "s": begun}
+    return nodes, Fleet(rollouts, {release.release_id: release}, artifacts, measured(count), lambda rollout_id, node_id: None)
 
 
 def calls_of(work: Callable[[], object]) -> int:
@@ -224,19 +230,40 @@ def test_a_look_at_nodes_that_measure_grows_with_their_number_alone() -> None:
 def in_wave(count: int, index: MeasurementIndex) -> RolloutView:
     """A rollout whose second wave is every node but the canary; none of them has said anything of it."""
     seen = measuring(count, index, wave_sizes=(1,), most_nodes=count)
-    return told(seen := after_wave(told(seen, planned(seen))), planned(seen))
+    return decided(after_wave(decided(seen)))
+
+
+def decided(seen: RolloutView) -> RolloutView:
+    """After everything was committed that can be decided now."""
+    while isinstance(decision := next_actions(seen, NOW), Decision):
+        seen = told(seen, decision)
+    return seen
 
 
 def told(seen: RolloutView, decided: Decision) -> RolloutView:
     """After the decision was committed."""
-    nodes = {id: replace(node, desired=decided.desired.get(id, node.desired)) for id, node in seen.nodes.items()}
-    return replace(seen, rollout=decided.rollout, nodes=nodes)
+    nodes = dict(seen.nodes)
+    for id, desired in decided.desired.items():
+        handed = after_handing(Handed(), desired, NOW)
+        nodes[id] = replace(nodes[id], desired=desired, desired_generation=nodes[id].desired_generation + 1, handed=handed)
+    given = {id: a for id, (_, a) in seen.assignments.held.items()} | dict(decided.assignments)
+    return replace(seen, rollout=decided.rollout, nodes=nodes, assignments=book_of(decided.rollout, nodes, given))
+
+
+def book_of(rollout: Rollout, nodes: Mapping[str, FleetNode], given: Mapping[str, Assignment | None]) -> AssignmentBook:
+    book = AssignmentBook(MODEL, nodes, limit_s(rollout.policy, RolloutState.WAVE))
+    for id, a in given.items():
+        book.put(id, 1, a)
+    return book
 
 
 def after_wave(seen: RolloutView) -> RolloutView:
     """After each node of the running wave has kept its candidate."""
-    assert seen.rollout.running_wave is not None
-    return replace(seen, nodes={**seen.nodes, **{id: passed(seen.nodes[id]) for id in seen.rollout.running_wave.nodes}})
+    wave = seen.rollout.running_wave
+    assert wave is not None
+    nodes = {**seen.nodes, **{id: passed(seen.nodes[id]) for id in seen.assignments.of_wave(wave.number)}}
+    given = {id: a for id, (_, a) in seen.assignments.held.items()}
+    return replace(seen, nodes=nodes, assignments=book_of(seen.rollout, nodes, given))
 
 
 def passed(node: FleetNode) -> FleetNode:
@@ -251,17 +278,17 @@ def passed(node: FleetNode) -> FleetNode:
     return replace(node, reported=Reported(generation=2, observed_generation=2, models={MODEL: report}))
 
 
-def test_a_look_at_a_wave_grows_with_the_number_of_nodes_alone_and_its_words_stay_short() -> None:
+def test_a_look_at_a_wave_costs_the_same_however_many_nodes_it_has_and_its_words_stay_short() -> None:
     def look_of(count: int) -> Callable[[], object]:
         seen = in_wave(count, measured(count))
+        assert isinstance(observe(seen, NOW), Waits)  # what was put in order once is in order
         return lambda: observe(seen, NOW)
 
-    assert grows_with_the_nodes_alone(look_of)
+    assert calls_of(look_of(TEN_TIMES_FEW)) <= 1.1 * calls_of(look_of(FEW))
     many = in_wave(MANY, measured(MANY))
     assert is_cheap(lambda: observe(many, NOW))
     waits = observe(many, NOW)
     assert isinstance(waits, Waits)
-    assert len(waits.nodes) == MANY - 1
     assert waits.waits_for[-1] == f"and {MANY - 6} more"
     late = observe(many, waits.until)
     assert isinstance(late, RolloutStopped)
@@ -269,17 +296,57 @@ def test_a_look_at_a_wave_grows_with_the_number_of_nodes_alone_and_its_words_sta
     assert len(late.reason) < 300
 
 
+def test_a_look_after_a_batch_has_answered_costs_the_same_however_many_nodes_are_in_the_wave() -> None:
+    def look_of(count: int) -> Callable[[], object]:
+        seen = in_wave(count, measured(count))
+        nodes = dict(seen.nodes)
+        book = book_of(seen.rollout, nodes, {id: a for id, (_, a) in seen.assignments.held.items()})
+        for id in list(book.answered(NodeAnswer.AWAITED))[: FEW // 2]:
+            nodes[id] = passed(nodes[id])
+            book.node_changed(id)
+        answered = replace(seen, nodes=nodes, assignments=book)
+        decision = planned(answered)
+        assert len(decision.assignments) == FEW // 2
+        return lambda: planned(answered).changes(answered)
+
+    assert calls_of(look_of(TEN_TIMES_FEW)) <= 1.1 * calls_of(look_of(FEW))
+
+
+def test_no_document_grows_with_the_fleet_and_no_change_has_more_than_a_batch() -> None:
+    seen = measuring(MANY, measured(MANY), wave_sizes=(1,), most_nodes=MANY)
+    sizes, writes = [], []
+    for number in range(60):
+        decision = next_actions(seen, NOW)
+        if isinstance(decision, Waits):
+            if number > 50 or seen.rollout.waves_started == 2:
+                break
+            seen = after_wave(seen)
+            continue
+        writes += [len(change.writes) for change in decision.changes(seen)]
+        seen = told(seen, decision)
+        sizes.append(len(json.dumps(dump(seen.rollout))))
+    assert seen.rollout.waves[-1].told == MANY - 1
+    assert max(sizes) < 2_000
+    assert max(writes) <= 2 * BATCH_NODES + 1
+    assert max(len(json.dumps(dump(a))) for _, a in seen.assignments.held.values()) < 700
+
+
 def test_the_audit_line_of_a_large_wave_holds_a_count_and_a_digest() -> None:
     seen = measuring(MANY, measured(MANY), wave_sizes=(20, 21))
-    small = planned(seen)
-    [line] = small.audit
-    assert line.details["nodes"] == list(small.desired)
-    assert "nodes_count" not in line.details
-    large = planned(after_wave(told(seen, small)))
-    [line] = large.audit
-    assert (line.details["nodes"], line.details["nodes_count"]) == (list(large.desired)[:5], 21)
-    ids = "".join(f"{id}\n" for id in sorted(large.desired))
-    assert line.details["nodes_sha256"] == hashlib.sha256(ids.encode()).hexdigest()
+
+    def line_of(seen: RolloutView) -> tuple[Mapping[str, Any], list[str]]:
+        """Of the next wave, and the ids of its nodes."""
+        while not (decision := planned(seen)).audit:
+            seen = told(seen, decision)
+        return decision.audit[0].details, list(decision.desired)
+
+    details, ids = line_of(seen)
+    assert details["nodes"] == ids
+    assert "nodes_count" not in details
+    details, ids = line_of(after_wave(decided(seen)))
+    assert (details["nodes"], details["nodes_count"]) == (ids[:5], 21)
+    text = "".join(f"{id}\n" for id in sorted(ids))
+    assert details["nodes_sha256"] == hashlib.sha256(text.encode()).hexdigest()
 
 
 def choose(nodes: list[FleetNode], fleet: Fleet) -> int:

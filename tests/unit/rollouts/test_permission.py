@@ -8,9 +8,10 @@ from littoral.errors import BadInput, NotFound
 from littoral_cloud.cli.moments import parse_moment
 from littoral_cloud.fleet.ledger import Change, Ledger, Write
 from littoral_cloud.rollouts.commands import read_rollout, start_rollout
+from littoral_cloud.rollouts.events import RolloutExpired, Waits
 from littoral_cloud.rollouts.judge import observe
 from littoral_cloud.rollouts.permission import approved
-from littoral_cloud.rollouts.state import Rollout, RolloutExpired, RolloutPolicy, RolloutState, Waits
+from littoral_cloud.rollouts.state import Rollout, RolloutPolicy, RolloutState
 from littoral_cloud.rollouts.steering import abort, approve
 from tests.kit.rollout_world import World, artifact
 from tests.unit.rollouts.test_rollout_behaviour import run

@@ -60,8 +60,9 @@ def test_the_preview_is_what_the_rollout_then_does() -> None:
     assert [(len(names), size) for names, size in said.waves] == [(1, 4_000), (4, 8_600), (15, 30_400)]
     assert said.shares == (Share("strong", "large", 10, 4_000), Share("weak", "small", 10, 300))
     assert (said.bytes, said.left_out, said.unmeasured, said.to_measure) == (43_000, (), (), ())
-    ended = run(world, world.start(release))
-    assert [tuple(f"name-{id}" for id in wave.nodes) for wave in ended.waves] == [names for names, _ in said.waves]
+    id = world.start(release)
+    run(world, id)
+    assert [tuple(f"name-{id}" for id in nodes) for nodes in world.waves(id)] == [names for names, _ in said.waves]
 
 
 def test_who_is_left_out_is_grouped_by_reason() -> None:

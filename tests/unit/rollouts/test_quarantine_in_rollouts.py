@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from littoral_cloud.fleet.quarantine import KIND, NodeTrouble, Quarantine
-from littoral_cloud.fleet.records import Artifact, Release, dump
+from littoral_cloud.fleet.records import dump
+from littoral_cloud.rollouts.fleet_node import FleetNode
 from littoral_cloud.rollouts.preview import preview
-from littoral_cloud.rollouts.rechoice import Fleet, rechoice
-from littoral_cloud.rollouts.seen import FleetNode
+from littoral_cloud.rollouts.rechoice import rechoice
 from littoral_cloud.rollouts.state import Rollout, RolloutState
-from tests.kit.rollout_world import MODEL, World, artifact
+from tests.kit.rollout_world import MODEL, World, artifact, refused
+from tests.unit.rollouts.test_rechoice import fleet_of
 
 OLD, GOOD = artifact("old"), artifact("good", accuracy=0.99)
 
 
-def fleet_of(*node_ids: str) -> World:
+def world_of(*node_ids: str) -> World:
     world = World([OLD, GOOD])
     for node_id in node_ids:
         world.add_node(node_id, serving=OLD.manifest_digest, kind="one")
@@ -35,21 +36,19 @@ def run(world: World, rollout_id: str) -> Rollout:
 
 
 def test_it_is_left_out_with_the_reason_and_gets_the_release_when_it_is_out() -> None:
-    world = fleet_of("a", "b", "c")
+    world = world_of("a", "b", "c")
     quarantined(world, "b")
     release = world.release(1, GOOD)
     rollout = run(world, world.start(release))
     assert rollout.state is RolloutState.SUCCEEDED
-    assert {a.node_id for a in rollout.assignments} == {"a", "c"}
-    assert [(no.node_id, no.rule, no.reason) for no in rollout.refused] == [
+    assert set(world.assignments(f"{MODEL}-1-r1")) == {"a", "c"}
+    assert [(no.node_id, no.rule, no.reason) for no in refused(rollout)] == [
         ("b", "not-quarantined", "is in quarantine: 3 failures within 24 h")
     ]
 
     def later() -> bool:
         node: FleetNode = world.snapshot().nodes["b"]
-        known = world.snapshot().measurements
-        fleet = Fleet(world.of(Rollout, "rollout"), world.of(Release, "release"), world.of(Artifact, "artifact"), known)
-        return rechoice(node, fleet, world.now).change is not None
+        return rechoice(node, fleet_of(world), world.now).change is not None
 
     assert not later()
     quarantined(world, "b", into=False)
@@ -57,7 +56,7 @@ def test_it_is_left_out_with_the_reason_and_gets_the_release_when_it_is_out() ->
 
 
 def test_one_that_comes_into_quarantine_before_its_turn_is_dropped_and_the_rollout_goes_on() -> None:
-    world = fleet_of("a", "b", "c")
+    world = world_of("a", "b", "c")
     id = world.start(world.release(1, GOOD))
     world.control()
     while world.rollout(id).state is not RolloutState.WAVE:
@@ -66,7 +65,7 @@ def test_one_that_comes_into_quarantine_before_its_turn_is_dropped_and_the_rollo
     quarantined(world, "c")
     rollout = run(world, id)
     assert rollout.state is RolloutState.SUCCEEDED
-    assert {a.node_id: a.dropped for a in rollout.assignments} == {
+    assert {a.node_id: a.why for a in world.assignments(id).values()} == {
         "a": "",
         "b": "",
         "c": "is in quarantine: 3 failures within 24 h",
@@ -75,7 +74,7 @@ def test_one_that_comes_into_quarantine_before_its_turn_is_dropped_and_the_rollo
 
 
 def test_where_every_node_is_in_quarantine_the_rollout_fails_and_says_why() -> None:
-    world = fleet_of("a")
+    world = world_of("a")
     quarantined(world, "a")
     rollout = run(world, world.start(world.release(1, GOOD)))
     assert rollout.state is RolloutState.FAILED
@@ -83,7 +82,7 @@ def test_where_every_node_is_in_quarantine_the_rollout_fails_and_says_why() -> N
 
 
 def test_a_dry_run_groups_those_that_are_left_out_by_the_reason() -> None:
-    world = fleet_of("a", "b", "c", "d")
+    world = world_of("a", "b", "c", "d")
     for node_id in "bc":
         quarantined(world, node_id)
     id = world.start(world.release(1, GOOD))

@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 from littoral.budget import Budget
 from littoral_cloud.fleet.measurements import MeasurementRecord
 from littoral_cloud.fleet.records import Artifact, DesiredModel, Presence, Release, UpdateState
+from littoral_cloud.rollouts.assignments import KIND as ASSIGNMENT
+from littoral_cloud.rollouts.assignments import Assignment, AssignmentState, assignment_id
 from littoral_cloud.rollouts.explain import Explained, explained
 from littoral_cloud.rollouts.rechoice import Fleet, holder, rechoice
 from littoral_cloud.rollouts.state import ENDED, KIND, Rollout, RolloutPolicy, RolloutState
@@ -24,7 +26,10 @@ WIDE, NARROW, NONE = Budget(), Budget(artifact_bytes=2_000), Budget(artifact_byt
 
 def fleet_of(world: World) -> Fleet:
     snapshot = world.snapshot()
-    return Fleet(world.of(Rollout, KIND), snapshot.releases, snapshot.artifacts, snapshot.measurements)
+    rollouts = world.of(Rollout, KIND)
+    given = world.of(Assignment, ASSIGNMENT)
+    of = snapshot.releases, snapshot.artifacts, snapshot.measurements
+    return Fleet(rollouts, *of, lambda rollout_id, node_id: given.get(assignment_id(rollout_id, node_id)))
 
 
 def rechoose(world: World) -> None:
@@ -166,9 +171,9 @@ def test_a_node_whose_wave_is_to_come_changes_at_once_and_its_place_in_the_rollo
     rechoose(world)
     assert wanted(world, "b").manifest_digest == CHEAP.manifest_digest
     ended = run(world, slow)
-    assert ended.assignment("b").name == "later-cheap"
-    assert ended.assignment("b").chosen_for == NARROW
-    assert ended.assignment("b").dropped == ""
+    assert world.assignments(slow)["b"].name == "later-cheap"
+    assert world.assignments(slow)["b"].chosen_for == NARROW
+    assert world.assignments(slow)["b"].state is AssignmentState.COMMITTED
     assert ended.state is RolloutState.SUCCEEDED
 
 
@@ -179,7 +184,7 @@ def test_a_node_whose_wave_is_to_come_and_that_nothing_fits_any_more_is_left_out
     spends(world, "b", NARROW)
     ended = run(world, slow)
     assert ended.state is RolloutState.SUCCEEDED
-    assert ended.assignment("b").dropped.startswith("has another budget since: none of 1 candidates is inside")
+    assert world.assignments(slow)["b"].why.startswith("has another budget since: none of 1 candidates is inside")
     assert world.actors["b"].serving == CHEAP.manifest_digest
 
 

@@ -16,7 +16,7 @@ from littoral_cloud.fleet.hello import note_hello
 from littoral_cloud.fleet.ledger import Change, Doc, Fence, Ledger, Write
 from littoral_cloud.fleet.records import Desired, Presence, dump, load
 from littoral_cloud.rollouts.rechoice_controller import Rechooser
-from littoral_cloud.rollouts.seen import SeenFleet
+from littoral_cloud.rollouts.seen_fleet import SeenFleet
 from littoral_cloud.rollouts.state import KIND, Rollout, RolloutState
 from tests.kit.fleet import until_written
 from tests.kit.patience import PATIENCE_S
@@ -106,7 +106,7 @@ async def test_the_end_of_a_rollout_is_the_turn_of_the_nodes_that_it_held(ledger
     world = released(("a", WIDE))
     later = artifact("later", accuracy=0.995, size=40_000)
     id = world.start(world.release(2, later, CHEAP))
-    while not any(a.touched for a in world.rollout(id).assignments):
+    while not any(a.touched for a in world.assignments(id).values()):
         world.control(commits=1)
         world.tick(1.0)
     world.edit("presence", "a", Presence, budgets={MODEL: NARROW})
@@ -125,7 +125,7 @@ async def test_the_end_of_a_rollout_is_the_turn_of_the_nodes_that_it_held(ledger
 async def test_a_node_that_was_away_when_its_rollout_ended_is_chosen_for_when_it_is_back(ledger: Ledger) -> None:
     world = released(("a", WIDE))
     id = world.start(world.release(2, artifact("later", accuracy=0.995, size=40_000), CHEAP))
-    while not any(a.touched for a in world.rollout(id).assignments):
+    while not any(a.touched for a in world.assignments(id).values()):
         world.control(commits=1)
         world.tick(1.0)
     world.edit("presence", "a", Presence, budgets={MODEL: NARROW})

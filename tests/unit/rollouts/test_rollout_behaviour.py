@@ -21,9 +21,9 @@ from littoral_cloud.fleet.records import (
     UpdateState,
     dump,
 )
-from littoral_cloud.rollouts.decide import UNJUDGED
+from littoral_cloud.rollouts.intents import UNJUDGED
 from littoral_cloud.rollouts.state import Rollout, RolloutPolicy, RolloutState
-from tests.kit.rollout_world import MODEL, Fate, World, artifact, manifest
+from tests.kit.rollout_world import MODEL, Fate, World, artifact, manifest, refused
 
 OLD, GOOD, SMALL, BAD = (
     artifact("old"),
@@ -32,6 +32,7 @@ OLD, GOOD, SMALL, BAD = (
     artifact("bad", accuracy=0.99),
 )
 NCNN = artifact("good-ncnn", runtime="ncnn", accuracy=0.985)
+FIRST = f"{MODEL}-1-r1"
 RUINED = Fate(outcome={BAD.manifest_digest: UpdateState.ROLLED_BACK})
 
 
@@ -61,7 +62,7 @@ def test_a_release_goes_to_one_node_first_and_to_the_others_when_that_one_kept_i
     world = four()
     ended = run(world, world.start(world.release(1, GOOD)))
     assert ended.state is RolloutState.SUCCEEDED
-    assert [len(wave.nodes) for wave in ended.waves] == [1, 3]
+    assert [wave.told for wave in ended.waves] == [1, 3]
     first, second = ended.waves
     assert first.ended_at is not None
     assert second.started_at is not None
@@ -75,8 +76,8 @@ def test_each_node_gets_the_most_accurate_candidate_inside_its_budget() -> None:
     world.add_node("a")
     world.add_node("b", budget=Budget(artifact_bytes=1_000))
     world.add_node("c", budget=Budget(runtimes=("ncnn",)))
-    ended = run(world, world.start(world.release(1, SMALL, NCNN, GOOD)))
-    assert {a.node_id: a.name for a in ended.assignments} == {"a": "good", "b": "small", "c": "good-ncnn"}
+    run(world, world.start(world.release(1, SMALL, NCNN, GOOD)))
+    assert {a.node_id: a.name for a in world.assignments(FIRST).values()} == {"a": "good", "b": "small", "c": "good-ncnn"}
 
 
 def test_a_node_that_no_candidate_fits_is_left_alone_and_told_of() -> None:
@@ -84,7 +85,7 @@ def test_a_node_that_no_candidate_fits_is_left_alone_and_told_of() -> None:
     world.add_node("tiny", budget=Budget(artifact_bytes=10), serving=OLD.manifest_digest)
     ended = run(world, world.start(world.release(1, GOOD)))
     assert ended.state is RolloutState.SUCCEEDED
-    [no] = ended.refused
+    [no] = refused(ended)
     assert (no.node_id, no.rule) == ("tiny", "fits-budget")
     assert "artifact_bytes" in no.reason
     assert MODEL not in world.desired("tiny")[1].models
@@ -95,8 +96,8 @@ def test_a_bad_release_is_stopped_at_the_canary_and_the_canary_goes_back() -> No
     ended = run(world, world.start(world.release(1, BAD)))
     assert ended.state is RolloutState.ROLLED_BACK
     assert ended.reason == "name-a: ROLLED_BACK: accuracy-drop: 0.98 -> 0.10"
-    assert [wave.nodes for wave in ended.waves] == [("a",)]
-    assert [a.node_id for a in ended.assignments if a.touched] == ["a"]
+    assert world.waves(FIRST) == [("a",)]
+    assert [a.node_id for a in world.assignments(FIRST).values() if a.touched] == ["a"]
     wanted = world.desired("a")[1].models[MODEL]
     assert (wanted.manifest_digest, wanted.probation) == (OLD.manifest_digest, UNJUDGED)
     assert all(MODEL not in world.desired(id)[1].models for id in "bcd")
@@ -126,7 +127,7 @@ def test_a_node_that_is_offline_before_its_turn_is_left_out_and_nothing_is_asked
     world.actors["b"].fate = Fate(away=((1_002.0, 9_000.0),))
     ended = run(world, world.start(world.release(1, GOOD)))
     assert ended.state is RolloutState.SUCCEEDED
-    assert ended.assignment("b").dropped == "was offline when its turn came"
+    assert world.assignments(FIRST)["b"].why == "was offline when its turn came"
     assert MODEL not in world.desired("b")[1].models
 
 
@@ -137,17 +138,19 @@ def test_when_the_canary_is_gone_before_its_turn_another_single_node_goes_first(
     world.actors["a"].fate = Fate(away=((0.0, 9_000.0),))
     world.tick(1.0)
     ended = run(world, f"{MODEL}-1-r1")
-    assert [len(wave.nodes) for wave in ended.waves] == [1, 2]
-    assert ended.waves[0].nodes == ("b",)
+    assert [wave.told for wave in ended.waves] == [1, 2]
+    assert world.waves(FIRST)[0] == ("b",)
 
 
 def test_the_canary_is_whom_the_operator_named_else_one_that_can_judge() -> None:
     world = four()
     world.add_node("x", serving=OLD.manifest_digest, labelled=50)
     release = world.release(1, GOOD)
-    assert run(world, world.start(release)).waves[0].nodes == ("x",)
+    run(world, world.start(release))
+    assert world.waves(FIRST)[0] == ("x",)
     world = four()
-    assert run(world, world.start(world.release(1, GOOD), RolloutPolicy(canary="c"))).waves[0].nodes == ("c",)
+    run(world, world.start(world.release(1, GOOD), RolloutPolicy(canary="c")))
+    assert world.waves(FIRST)[0] == ("c",)
 
 
 def test_waves_have_the_sizes_that_were_asked_for() -> None:
@@ -155,14 +158,14 @@ def test_waves_have_the_sizes_that_were_asked_for() -> None:
     for number in range(9):
         world.add_node(f"n{number}")
     ended = run(world, world.start(world.release(1, GOOD), RolloutPolicy(wave_sizes=(1, 2, 3))))
-    assert [len(wave.nodes) for wave in ended.waves] == [1, 2, 3, 3]
+    assert [wave.told for wave in ended.waves] == [1, 2, 3, 3]
 
 
 def test_only_the_named_nodes_take_part() -> None:
     world = four()
     ended = run(world, world.start(world.release(1, GOOD), RolloutPolicy(nodes=("b", "c"))))
-    assert [wave.nodes for wave in ended.waves] == [("b",), ("c",)]
-    assert {no.rule for no in ended.refused} == {"named"}
+    assert world.waves(FIRST) == [("b",), ("c",)]
+    assert {no.rule for no in refused(ended)} == {"named"}
 
 
 def test_no_node_gets_a_model_that_is_much_worse_than_what_it_serves() -> None:
@@ -180,7 +183,7 @@ def test_nodes_that_serve_their_candidate_already_are_passed_over() -> None:
     world = four(serving=GOOD.manifest_digest)
     ended = run(world, world.start(world.release(1, GOOD)))
     assert ended.state is RolloutState.SUCCEEDED
-    assert ended.assignments == ()
+    assert world.assignments(FIRST) == {}
     assert ended.reason == "every node that it fits serves it already"
 
 
@@ -200,8 +203,8 @@ def test_every_node_measures_every_candidate_that_it_can_run_before_anything_is_
 def test_a_candidate_that_cannot_run_on_a_node_is_not_given_to_it() -> None:
     world = World([GOOD, SMALL])
     world.add_node("a", Fate(measures={GOOD.manifest_digest: "runtime-failure"}))
-    ended = run(world, world.start(world.release(1, GOOD, SMALL)))
-    assert [a.name for a in ended.assignments] == ["small"]
+    run(world, world.start(world.release(1, GOOD, SMALL)))
+    assert [a.name for a in world.assignments(FIRST).values()] == ["small"]
 
 
 def test_what_is_coded_with_a_dictionary_goes_only_where_that_is() -> None:
@@ -211,8 +214,8 @@ def test_what_is_coded_with_a_dictionary_goes_only_where_that_is() -> None:
     world.add_node("old", features=("measure",))
     world.add_node("other", runtimes=("ncnn",))
     ended = run(world, world.start(world.release(1, coded, NCNN)))
-    assert {a.node_id for a in ended.assignments} == {"new", "other"}
-    [no] = ended.refused
+    assert {a.node_id for a in world.assignments(FIRST).values()} == {"new", "other"}
+    [no] = refused(ended)
     assert (no.node_id, no.rule) == ("old", "reads-what-travels")
     assert "lacks graphs-1" in no.reason
 
@@ -222,7 +225,7 @@ def test_a_node_that_never_measures_is_left_out_at_the_deadline_and_the_others_g
     world.actors["a"].fate = Fate(measures={GOOD.manifest_digest: "never"})
     ended = run(world, world.start(world.release(1, GOOD), RolloutPolicy(measure_s=60.0)))
     assert ended.state is RolloutState.SUCCEEDED
-    [no] = ended.refused
+    [no] = refused(ended)
     assert no.node_id == "a"
     assert "measured" in no.reason
     assert world.desired("a")[1].benchmarks == ()
@@ -235,7 +238,7 @@ def test_a_node_that_is_away_is_not_waited_for_while_measuring() -> None:
     ended = run(world, f"{MODEL}-1-r1")
     assert ended.state is RolloutState.SUCCEEDED
     assert world.now < 1_100.0
-    assert [(no.node_id, no.rule) for no in ended.refused] == [("a", "connected")]
+    assert [(no.node_id, no.rule) for no in refused(ended)] == [("a", "connected")]
 
 
 def test_rollouts_of_one_model_wait_for_each_other_in_order() -> None:
@@ -298,12 +301,12 @@ def test_a_node_that_leaves_the_fleet_in_its_wave_is_no_failure() -> None:
     world.control()
     world.tick(1.0)
     world.control()
-    assert world.rollout(id).waves[0].nodes == ("a",)
+    assert world.waves(id)[0] == ("a",)
     world.edit("node", "a", Node, enrolment=Enrolment.DECOMMISSIONED)
     ended = run(world, id)
     assert ended.state is RolloutState.SUCCEEDED
-    assert ended.assignment("a").dropped == "is not part of the fleet any more"
-    assert [len(wave.nodes) for wave in ended.waves] == [1, 1, 2]  # the first proved nothing: one more goes alone
+    assert world.assignments(FIRST)["a"].why == "is not part of the fleet any more"
+    assert [wave.told for wave in ended.waves] == [1, 1, 2]  # the first proved nothing: one more goes alone
 
 
 def test_a_federated_task_on_a_node_outlives_a_rollout() -> None:
@@ -328,7 +331,7 @@ def test_a_decision_on_an_old_reading_is_refused_whole() -> None:
     decision = next_actions(stale.of(id), world.now)
     assert isinstance(decision, Decision)
     with pytest.raises(Conflict):
-        world.commit(decision.change(stale.of(id)))
+        world.commit(decision.changes(stale.of(id))[0])
     assert world.rollout(id).state is RolloutState.PENDING
     assert run(world, id).state is RolloutState.SUCCEEDED
     assert world.desired("a")[1].models["other"] == other
@@ -392,7 +395,7 @@ def test_a_candidate_that_clients_of_the_served_one_do_not_understand_is_refused
         world.add_node(node_id, serving=SAID_AB.manifest_digest)
     ended = run(world, world.start(world.release(1, SAID_BA)))
     assert ended.state is RolloutState.FAILED
-    assert {no.rule for no in ended.refused} == {"keeps-interface"}
+    assert {no.rule for no in refused(ended)} == {"keeps-interface"}
     assert "labels [a, b] become [b, a]" in ended.reason
     assert "--allow-interface-change" in ended.reason
     assert {actor.serving for actor in world.actors.values()} == {SAID_AB.manifest_digest}
@@ -404,7 +407,10 @@ def test_the_policy_may_allow_another_interface_and_the_plan_shows_it() -> None:
     world.add_node("new")
     ended = run(world, world.start(world.release(1, SAID_BA), RolloutPolicy(allow_interface_change=True)))
     assert ended.state is RolloutState.SUCCEEDED
-    assert {a.node_id: a.interface for a in ended.assignments} == {"a": ("labels [a, b] become [b, a]",), "new": ()}
+    assert {a.node_id: a.interface for a in world.assignments(FIRST).values()} == {
+        "a": ("labels [a, b] become [b, a]",),
+        "new": (),
+    }
 
 
 def test_of_a_release_of_two_interfaces_a_node_gets_the_one_that_its_clients_know() -> None:
@@ -412,5 +418,5 @@ def test_of_a_release_of_two_interfaces_a_node_gets_the_one_that_its_clients_kno
     better = artifact("better-ab", accuracy=0.985, interface=interface("a", "b"))
     world.add_node("a", serving=SAID_AB.manifest_digest)
     world.add_node("new")
-    ended = run(world, world.start(world.release(1, SAID_BA, better)))
-    assert {a.node_id: a.name for a in ended.assignments} == {"a": "better-ab", "new": "ba"}
+    run(world, world.start(world.release(1, SAID_BA, better)))
+    assert {a.node_id: a.name for a in world.assignments(FIRST).values()} == {"a": "better-ab", "new": "ba"}

@@ -167,7 +167,7 @@ async def test_a_rollout_runs_from_announcement_to_announcement(ledger: Ledger, 
     async with running(control(ledger)), asyncio.timeout(PATIENCE_S):
         rollout = await wait(ledger, await start_rollout(ledger, release, NOW()))
     assert rollout.state is RolloutState.SUCCEEDED
-    assert [len(wave.nodes) for wave in rollout.waves] == [1, 2]
+    assert [wave.told for wave in rollout.waves] == [1, 2]
     assert {node.serving for node in fleet} == {GOOD.manifest_digest}
     actions = [line.action for line in await ledger.audit()]
     assert actions == ["rollout.started", "rollout.wave-started", "rollout.wave-started", "rollout.promoted"]

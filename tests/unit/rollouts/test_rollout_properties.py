@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from littoral.budget import Budget
 from littoral_cloud.fleet.records import UpdateState
+from littoral_cloud.rollouts.assignments import AssignmentState
 from littoral_cloud.rollouts.state import ENDED, RolloutPolicy, RolloutState
 from tests.kit.rollout_world import MODEL, Fate, World, artifact
 
@@ -103,9 +104,9 @@ def test_it_always_ends_and_never_breaks_a_budget(world: World, sizes: list[int]
             assert digest in {CANDIDATES[i].manifest_digest for i in chosen}
             assert limit is None or SIZES[digest] <= limit
             assert world.actors[node_id].fate.measures.get(digest) == ""
-    started = [wave for wave in ended.waves if wave.started_at is not None]
-    assert all(wave.ended_at is not None for wave in ended.waves), "an ended rollout has plans"
-    assert all(len(wave.nodes) <= max(sizes[0], 1) for wave in started[:1])
+    assert all(wave.ended_at is not None for wave in ended.waves), "an ended rollout has a wave that runs"
+    assert [wave.told for wave in ended.waves] == [len(nodes) for nodes in world.waves(id)]
+    assert all(wave.told <= max(sizes[0], 1) for wave in ended.waves[:1])
     if ended.state is RolloutState.ROLLED_BACK:
         assert ended.reason
         settle(world)
@@ -115,8 +116,9 @@ def test_it_always_ends_and_never_breaks_a_budget(world: World, sizes: list[int]
     if ended.state is RolloutState.FAILED:
         assert world.served == [each for each in world.served if each[2] not in SIZES], "nobody has what failed"
     if ended.state is RolloutState.SUCCEEDED:
-        for a in ended.assignments:
-            assert a.dropped or world.actors[a.node_id].serving == a.manifest_digest
+        for a in world.assignments(id).values():
+            assert a.state is not AssignmentState.TOLD
+            assert a.state is not AssignmentState.COMMITTED or world.actors[a.node_id].serving == a.manifest_digest
     assert all(world.desired(node_id)[1].benchmarks == () for node_id in world.actors)
 
 
@@ -127,7 +129,7 @@ def test_a_bad_release_never_goes_beyond_the_canary(world: World, seed: int) -> 
     live(world, id, random.Random(seed))
     ended = world.rollout(id)
     assert ended.state in (RolloutState.ROLLED_BACK, RolloutState.FAILED)
-    assert sum(a.touched for a in ended.assignments) <= 1
+    assert sum(a.touched for a in world.assignments(id).values()) <= 1
     settle(world)
     assert {actor.serving for actor in world.actors.values()} == {OLD.manifest_digest}
 

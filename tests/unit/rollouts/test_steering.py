@@ -8,10 +8,12 @@ import pytest
 
 from littoral_cloud.fleet.ledger import Announcement
 from littoral_cloud.fleet.records import UpdateState
+from littoral_cloud.rollouts.answers import NodeAnswer
 from littoral_cloud.rollouts.attention import Attention
+from littoral_cloud.rollouts.events import RolloutStopped, Waits
 from littoral_cloud.rollouts.judge import observe
 from littoral_cloud.rollouts.seen import snapshot_of
-from littoral_cloud.rollouts.state import Rollout, RolloutPolicy, RolloutState, RolloutStopped, Waits
+from littoral_cloud.rollouts.state import Rollout, RolloutPolicy, RolloutState
 from littoral_cloud.rollouts.steering import why_not_promoted
 from littoral_cloud.rollouts.wave_judge import MOST_BEHIND_S
 from tests.kit.rollout_world import Fate, World, artifact
@@ -28,10 +30,10 @@ def in_second_wave(**fates: Fate) -> tuple[World, str]:
     for node_id in "abcdef":
         world.add_node(node_id, fates.get(node_id, Fate()), serving=OLD.manifest_digest, kind="one")
     id = world.start(world.release(1, GOOD), RolloutPolicy(wave_sizes=(1, 2)))
-    while (wave := world.rollout(id).running_wave) is None or wave.nodes == ("a",):
+    while (wave := world.rollout(id).running_wave) is None or wave.number == 1:
         world.control()
         world.tick(1.0)
-    assert wave.nodes == ("b", "c")
+    assert world.waves(id) == [("a",), ("b", "c")]
     return world, id
 
 
@@ -41,8 +43,9 @@ def pause(world: World, id: str) -> None:
 
 def resume(world: World, id: str) -> None:
     rollout = world.rollout(id)
-    moved = rollout.deadline + world.now - rollout.paused_at
-    world.edit("rollout", id, Rollout, paused_by="", paused_at=0.0, deadline=moved)
+    lasted = world.now - rollout.paused_at
+    moved = {"deadline": rollout.deadline + lasted, "paused_s": rollout.paused_s + lasted}
+    world.edit("rollout", id, Rollout, paused_by="", paused_at=0.0, **moved)
 
 
 def go(world: World, seconds: float) -> None:
@@ -65,7 +68,7 @@ def test_a_paused_rollout_starts_no_wave_judges_no_silence_and_goes_on_where_it_
     paused_at = world.now
     go(world, 2_000.0)
     assert world.now > deadline
-    assert [len(wave.nodes) for wave in world.rollout(id).waves if wave.started_at] == [1, 2]
+    assert [wave.told for wave in world.rollout(id).waves] == [1, 2]
     assert waits(world, id).waits_for[0] == "somebody to resume it: ada paused it"
     assert waits(world, id).until == float("inf")
     resume(world, id)
@@ -101,23 +104,14 @@ def test_a_rollout_that_is_paused_before_its_first_wave_touches_nobody_and_may_b
 def test_a_bad_end_stops_a_paused_rollout_and_its_controller_looks_at_once(which: str) -> None:
     world, id = in_second_wave()
     pause(world, id)
-    view = world.snapshot().of(id)
-    attention = Attention.after(view, waits(world, id))
-    report = view.nodes[which].report("digits")
-    assignment = view.rollout.assignment(which)
-    assert report is not None
-    bad = replace(
-        report,
-        state=UpdateState.ROLLED_BACK,
-        desired_generation=assignment.generation,
-        reason="crashed",
-        serving=OLD.manifest_digest,
-    )
-    reported = view.nodes[which].reported
-    assert reported is not None
-    failed = replace(view.nodes[which], reported=replace(reported, models={"digits": bad}))
-    attention.seen = replace(view, nodes={**view.nodes, which: failed})
-    assert not attention.is_due([Announcement("reported", "c", 9), Announcement("reported", "d", 9)], world.now)
+    attention = Attention.after(world.snapshot().of(id), waits(world, id))
+    actor = world.actors[which]
+    assert actor.report is not None
+    generation = world.assignments(id)[which].generation
+    actor.report = replace(actor.report, state=UpdateState.ROLLED_BACK, desired_generation=generation, reason="crashed")
+    world.say(actor)
+    attention.seen = world.snapshot().of(id)
+    assert not attention.is_due([Announcement("reported", "d", 9), Announcement("desired", "e", 9)], world.now)
     assert attention.is_due([Announcement("reported", which, 9)], world.now)
     event = observe(attention.seen, world.now)
     assert isinstance(event, RolloutStopped)
@@ -132,11 +126,14 @@ def test_a_pause_ends_with_the_rollout() -> None:
     assert world.actors["a"].serving == OLD.manifest_digest
 
 
+def awaited(world: World, id: str) -> set[str]:
+    return set(world.snapshot().of(id).assignments.answered(NodeAnswer.AWAITED))
+
+
 def promote(world: World, id: str) -> None:
     rollout = world.rollout(id)
     assert why_not_promoted(world.snapshot().of(id), world.now) is None
-    waves = tuple(replace(w, promoted_by="ada") if w is rollout.running_wave else w for w in rollout.waves)
-    world.edit("rollout", id, Rollout, waves=waves)
+    world.edit("rollout", id, Rollout, waves=(*rollout.waves[:-1], replace(rollout.waves[-1], promoted_by="ada")))
 
 
 def until_b_has_passed(world: World, id: str) -> None:
@@ -152,10 +149,10 @@ def test_promote_starts_the_next_wave_and_waits_for_the_silent_ones_with_it() ->
     world.control()
     rollout = world.rollout(id)
     assert rollout.running_wave is not None
-    assert rollout.running_wave.nodes == ("d", "e", "f")
+    assert world.waves(id)[-1] == ("d", "e", "f")
     go(world, 20.0)
     assert {world.actors[node_id].serving for node_id in "def"} == {GOOD.manifest_digest}
-    assert waits(world, id).nodes == {"c"}
+    assert awaited(world, id) == {"c"}
     world.actors["c"].fate = Fate()
     assert run(world, id).state is RolloutState.SUCCEEDED
 
@@ -192,7 +189,7 @@ def test_what_cannot_be_promoted_says_why() -> None:
 
 def test_nobody_is_promoted_past_the_last_wave() -> None:
     world, id = in_second_wave(f=HANGS)
-    while (wave := world.rollout(id).running_wave) is None or "f" not in wave.nodes:
+    while "f" not in world.waves(id)[-1]:
         world.control()
         world.tick(1.0)
     go(world, 20.0)
@@ -209,7 +206,7 @@ def test_a_coordinator_that_is_behind_its_queue_judges_no_silence() -> None:
     event = observe(replace(seen, behind_s=MOST_BEHIND_S + 1), late)
     assert isinstance(event, Waits)
     assert event.waits_for[0] == "this coordinator, which is 6 s behind"
-    assert (set(event.nodes), event.until) == ({"c"}, late + MOST_BEHIND_S)
+    assert (awaited(world, id), event.until) == ({"c"}, late + MOST_BEHIND_S)
     failed = in_second_wave(c=BAD_END)[0]
     failed.tick(10.0)
     behind = replace(failed.snapshot().of(id), behind_s=1e6)

@@ -8,8 +8,9 @@ import pytest
 
 from littoral.errors import BadInput
 from littoral_cloud.fleet.records import Presence, UpdateState
+from littoral_cloud.rollouts.events import Waits
 from littoral_cloud.rollouts.judge import observe
-from littoral_cloud.rollouts.state import Rollout, RolloutPolicy, RolloutState, Waits
+from littoral_cloud.rollouts.state import Rollout, RolloutPolicy, RolloutState
 from littoral_cloud.rollouts.waves import sizes_after
 from littoral_cloud.rollouts.windows import opens_at
 from tests.kit.rollout_world import MODEL, Fate, World, artifact
@@ -141,7 +142,7 @@ def test_the_operators_canary_is_waited_for_and_another_is_not() -> None:
     assert has_it(world) == ""
     go(world, "2026-01-08T01:30+00:00")
     assert world.rollout(id).state is RolloutState.SUCCEEDED
-    assert world.rollout(id).waves[0].nodes == ("a",)
+    assert world.waves(id)[0] == ("a",)
 
 
 def test_the_rollouts_window_takes_the_place_of_the_nodes() -> None:
@@ -170,7 +171,7 @@ def test_a_wave_of_which_few_windows_were_open_proves_little_so_the_next_is_no_l
     go(world, "2026-01-08T02:00+00:00")
     rollout: Rollout = world.rollout(id)
     assert rollout.state is RolloutState.SUCCEEDED
-    assert [len(wave.nodes) for wave in rollout.waves] == [1, 1, 4, 14]
+    assert [wave.told for wave in rollout.waves] == [1, 1, 4, 14]
 
 
 @pytest.mark.parametrize(
