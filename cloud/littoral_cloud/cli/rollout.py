@@ -15,6 +15,7 @@ from littoral_cloud.cli.archived import or_archived
 from littoral_cloud.cli.command import command
 from littoral_cloud.cli.moments import parse_moment
 from littoral_cloud.cli.noun import noun
+from littoral_cloud.cli.rollout_explain import add_explain
 from littoral_cloud.cli.rollout_nodes import rows_of_nodes
 from littoral_cloud.cli.rollout_preview import print_preview
 from littoral_cloud.cli.rollout_steering import RolloutArgument, add_steering
@@ -258,4 +259,5 @@ def _row(rollout_id: str, rollout: Rollout) -> dict[str, Any]:
     }
 
 
+add_explain(app)
 add_steering(app)
