@@ -29,3 +29,15 @@ def pause_s(attempt: int, after_s: float | None, rng: random.Random, spread_s: f
     """
     backoff = SOON if lost_s < RECENT_S else BACKOFF
     return 0.0 if after_s == 0 else (after_s or 0.0) + backoff.pause_s(attempt, rng, least_bound_s=min(spread_s, SPREAD_MOST_S))
+
+
+def next_attempt(attempt: int, *, welcomed: bool, lasted: bool) -> int:
+    """Which attempt the next stream is, counted from 0.
+
+    Args:
+        attempt: which the last one was; -1 before the first.
+        welcomed: the last one brought a Welcome: the cloud is there.
+        lasted: its session was open for at least a heartbeat interval. A shorter one flaps, and counts.
+    """
+    following = 0 if lasted else attempt + 1
+    return min(following, FLAPS_MOST) if welcomed else following

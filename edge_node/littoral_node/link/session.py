@@ -18,7 +18,7 @@ from littoral.errors import FleetError, TooLarge
 from littoral.fleet.v1 import session_pb2, session_pb2_grpc
 from littoral.transport import MAX_MESSAGE_BYTES
 from littoral_node.link.messages import SessionMessages
-from littoral_node.link.retry import FLAPS_MOST, RECENT_S, pause_s
+from littoral_node.link.retry import RECENT_S, next_attempt, pause_s
 from littoral_node.link.state import (
     SLOW_RETRY_S,
     Deliver,
@@ -118,9 +118,7 @@ class NodeSession:
             if welcome is not None:
                 spread_s, lost_at = welcome.reconnect_spread_s, self._monotonic()
             lasted = welcome is not None and self._monotonic() - began >= welcome.heartbeat_interval_s
-            attempt = 0 if lasted else attempt + 1
-            if welcome is not None:  # lost within a heartbeat: the cloud is there, and flaps
-                attempt = min(attempt, FLAPS_MOST)
+            attempt = next_attempt(attempt, welcomed=welcome is not None, lasted=lasted)
             wait = pause_s(attempt, after, self._rng, spread_s, lost_s=self._monotonic() - lost_at)
             self._log("session-retry", after_s=round(wait, 2))
             await self._pause(wait)

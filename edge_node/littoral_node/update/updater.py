@@ -37,6 +37,7 @@ from littoral_node.update.evidence import Trial
 from littoral_node.update.in_service import InService
 from littoral_node.update.job import Job, Kit
 from littoral_node.update.journal import JournalEntry, UpdateJournal
+from littoral_node.update.opening import Standing, is_known, opened
 from littoral_node.update.state import ENDS, IllegalUpdateMove, ProbationPolicy, S, Update, counts_crashes, step
 from littoral_node.update.steps import STEPS
 from littoral_node.update.swap import restore
@@ -113,22 +114,22 @@ class ModelUpdater:
         Args:
             defer_s: for how long the node may put it off.
         """
-        now, service = self.update, self.in_service
-        known = now is not None and (now.manifest_digest, now.generation) == (manifest_digest, generation)
-        # The disk failed, or the model did not fit any more when the agent started.
-        lost = now is not None and now.state is S.SUCCEEDED and (manifest_digest != service.active or not service.digest)
-        if known and (not lost or service.unloaded):
+        service = self.in_service
+        if is_known(self.update, manifest_digest, generation, self._standing(manifest_digest)):
             return
+        before = self.update  # as it was before it may be superseded
         service.unloaded = False
         await self._supersede()
-        retained = manifest_digest in (service.active, service.before) and not service.given_up(manifest_digest)
-        # The same digest is the same bytes: what was proved here is proved, also where it has to be fetched again.
-        again = lost and now is not None and now.manifest_digest == manifest_digest and not service.given_up(manifest_digest)
-        update = Update(self.model, manifest_digest, generation, policy, replaces=service.active, proved=retained or again)
+        update, event = opened(before, self.model, manifest_digest, generation, policy, self._standing(manifest_digest))
         self.update = replace(update, defer_s=defer_s)
         self._pauses = 0
-        serves = retained and manifest_digest == service.active == service.digest
-        await self._start(Committed(generation) if serves else Started(generation))
+        await self._start(event)
+
+    def _standing(self, manifest_digest: str) -> Standing:
+        service = self.in_service
+        return Standing(
+            service.active, service.before, service.digest, service.given_up(manifest_digest), unloaded=service.unloaded
+        )
 
     def unload(self) -> None:
         """See InService.unload. Raises Conflict while an update is under way, too."""

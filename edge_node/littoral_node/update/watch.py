@@ -1,8 +1,5 @@
 """Step 7, probation: the new model answers requests from its isolated process. Failed requests are counted, and both models are
-judged on this node's own labelled examples. Where the process ends, the probation fails.
-
-It is the model that is judged, not its clients: failures count beyond the share that failed on this node before, and a refused
-request counts where the model before would have answered it.
+judged on this node's own labelled examples. Where the process ends, the probation fails. The rules: littoral_node.update.verdict.
 
 Judging runs in a thread, a few examples at a time, so that it delays no request.
 """
@@ -26,16 +23,13 @@ from littoral_node.isolated.model import IsolatedModel
 from littoral_node.runtimes import Model
 from littoral_node.serving.comparing import compared_beside
 from littoral_node.serving.slots import Served
-from littoral_node.telemetry.counting import RequestCounts
 from littoral_node.update.events import Findings, ProbationFailed, ProbationPassed, UpdateEvent
 from littoral_node.update.evidence import LabelledPairs
 from littoral_node.update.job import Job, in_thread
-from littoral_node.update.state import ProbationPolicy
+from littoral_node.update.verdict import too_often, worse_on_examples
 
 BATCH = 16
 LOOK_S = 0.25
-EARLY_FAILURES = 5
-"""Failed requests that end a probation early, where they are over the allowed share."""
 
 
 async def run(job: Job) -> UpdateEvent:
@@ -71,16 +65,13 @@ async def _probation(job: Job, served: Served) -> UpdateEvent:
         findings = await _judge(job, served)
     except RuntimeFailure as error:
         return ProbationFailed(update.generation, error.code, str(error), _with_requests(Findings(), job))
-    if (drop := _accuracy_drop(findings)) > update.policy.max_accuracy_drop:
-        detail = (
-            f"accuracy {findings.accuracy:.4f}, before {findings.previous_accuracy:.4f}, on {findings.examples} examples of this "
-            f"node: a fall of {drop:.4f}, allowed is {update.policy.max_accuracy_drop:g}"
-        )
-        return ProbationFailed(update.generation, "accuracy-drop", detail, _with_requests(findings, job))
+    if (worse := worse_on_examples(findings, update.policy)) is not None:
+        return ProbationFailed(update.generation, *worse, _with_requests(findings, job))
+    usual = job.counted.failed / job.counted.requests if job.counted.requests else 0.0
     while True:
         findings = _with_requests(findings, job)
         left = update.policy.duration_s - (kit.monotonic() - began)
-        if (wrong := _too_often(findings, update.policy, job.counted, final=left <= 0)) is not None:
+        if (wrong := too_often(findings, update.policy, usual, final=left <= 0)) is not None:
             return ProbationFailed(update.generation, *wrong, findings)
         if left <= 0:
             break
@@ -88,30 +79,6 @@ async def _probation(job: Job, served: Served) -> UpdateEvent:
     if not findings.requests and findings.accuracy is None:
         kit.log("probation-unseen", model=update.model, detail="no request came: it was judged by its probe alone")
     return ProbationPassed(update.generation, findings)
-
-
-def _accuracy_drop(findings: Findings) -> float:
-    if findings.accuracy is None or findings.previous_accuracy is None:
-        return 0.0
-    return findings.previous_accuracy - findings.accuracy
-
-
-def _too_often(findings: Findings, policy: ProbationPolicy, before: RequestCounts, *, final: bool) -> tuple[str, str] | None:
-    """Code and message where more requests fail than are allowed beyond the share that failed on this node before, or more are
-    refused that the model before answers; None: neither."""
-
-    def many(count: int, of: int, share: float) -> bool:
-        return count > share * of and (final or count >= EARLY_FAILURES)
-
-    usual = before.failed / before.requests if before.requests else 0.0
-    if many(findings.failed_requests, findings.requests, usual + policy.max_failure_rate):
-        failed = f"{findings.failed_requests} of {findings.requests} requests failed, before {usual:.2%} did"
-        return "failure-rate", f"{failed}, allowed are {policy.max_failure_rate:.2%} more"
-    came = findings.requests + findings.turned_away
-    if many(findings.turned_away, came, policy.max_failure_rate):
-        refused = f"{findings.turned_away} of {came} requests are refused that the model before answers"
-        return "refuses-requests", f"{refused}, allowed are {policy.max_failure_rate:.2%}"
-    return None
 
 
 def _with_requests(findings: Findings, job: Job) -> Findings:

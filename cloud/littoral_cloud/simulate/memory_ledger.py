@@ -1,0 +1,193 @@
+"""The Ledger in memory, for one event loop: the rules of littoral_cloud/fleet/ledger.py without Redis. tests/contract asks both the
+same.
+
+The audit trail is chained when somebody reads it: a rollout to 10,000 nodes writes 60,000 lines, and few simulations read one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+
+
+from littoral.errors import BadInput, Conflict, LostLease
+from littoral_cloud.fleet.feed import AnnouncementQueue
+from littoral_cloud.fleet.ledger import (
+    IN_ORDER,
+    Announcement,
+    AnnouncementFeed,
+    Audit,
+    AuditEntry,
+    Body,
+    Change,
+    CommittedChange,
+    Doc,
+    Fence,
+    Take,
+    Write,
+)
+from littoral_cloud.trust.audit_chain import GENESIS, canonical, link
+
+
+class MemoryLedger:
+    """Implements littoral_cloud.fleet.ledger.Ledger. No call waits, but for a lease.
+
+    Args:
+        clock: seconds since 1970-01-01 UTC, for audit lines.
+    """
+
+    commits_wait_s = 0.0
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self.documents_read = 0
+        self._clock = clock
+        self._docs: defaultdict[str, dict[str, Doc]] = defaultdict(dict)
+        self._last: dict[tuple[str, str], int] = {}  # generation of documents that were deleted
+        self._watchers: set[AnnouncementQueue] = set()
+        self._position = 0
+        self._leases: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._tokens: defaultdict[str, int] = defaultdict(int)
+        self._unchained: list[tuple[float, Audit]] = []
+        self._trail: list[AuditEntry] = []
+        self._chain = GENESIS
+        self._lines = 0
+
+    # -- reading ---------------------------------------------------------------------------------------------------
+
+    async def get(self, kind: str, id: str) -> Doc | None:
+        self.documents_read += 1
+        return self._docs[kind].get(id)
+
+    async def get_many(self, wanted: Sequence[tuple[str, str]]) -> Sequence[Doc | None]:
+        self.documents_read += len(wanted)
+        return [self._docs[kind].get(id) for kind, id in wanted]
+
+    async def all(self, kind: str) -> Sequence[Doc]:
+        found = [self._docs[kind][id] for id in sorted(self._docs[kind])]
+        self.documents_read += len(found)
+        return found
+
+    async def pages(self, kind: str, size: int = 1000) -> AsyncIterator[Sequence[Doc]]:
+        found = await self.all(kind)
+        for start in range(0, len(found), size):
+            yield found[start : start + size]
+
+    async def page(self, kind: str, *, after: str = "", count: int = 100) -> Sequence[Doc]:
+        if kind not in IN_ORDER:
+            raise BadInput(f"page: documents of kind {kind!r} are in no order", hint=f"of {', '.join(sorted(IN_ORDER))} alone")
+        found = await self.all(kind)
+        first = bisect_right(found, after, key=lambda doc: doc.id) if after else 0
+        return found[first : first + count]
+
+    async def position(self) -> int:
+        return self._position
+
+    async def announced(self, position: int) -> None:
+        return  # watchers were given it when it was written
+
+    async def kinds(self) -> Sequence[str]:
+        return sorted(kind for kind, docs in self._docs.items() if docs)
+
+    # -- writing ---------------------------------------------------------------------------------------------------
+
+    async def commit(self, change: Change, *, fence: Fence | None = None) -> CommittedChange:
+        if fence is not None and not (self._leases[fence.name].locked() and self._tokens[fence.name] == fence.token):
+            raise LostLease(f"lease {fence.name}: token {fence.token} does not count any more")
+        for write in change.writes:
+            self._check(write)
+        generations = {(write.kind, write.id): self._written(write) for write in change.writes}
+        self._unchained += [(self._clock(), line) for line in change.audit]
+        announced = [w for w in change.writes if not isinstance(w, Write) or not w.quiet]
+        for write in announced:
+            self._announce(Announcement(write.kind, write.id, generations[write.kind, write.id]))
+        self._position += bool(announced)
+        return CommittedChange(generations, self._position if announced else 0)
+
+    def _check(self, write: Write | Take) -> None:
+        doc = self._docs[write.kind].get(write.id)
+        if isinstance(write, Take):
+            if doc is None or doc.body.get(write.field, 0) < 1:
+                raise Conflict(f"{write.kind} {write.id}: {write.field} has nothing left")
+            return
+        found = doc.generation if doc else 0
+        if write.expected is not None and write.expected != found:
+            raise Conflict(f"{write.kind} {write.id}: expected generation {write.expected}, found {found}")
+
+    def _written(self, write: Write | Take) -> int:
+        docs, key = self._docs[write.kind], (write.kind, write.id)
+        before = docs.get(write.id)
+        generation = before.generation if before else self._last.pop(key, 0)
+        if isinstance(write, Take):
+            assert before is not None
+            body: Body | None = {**before.body, write.field: before.body[write.field] - 1}
+        else:
+            body = write.body
+        if body is None:
+            docs.pop(write.id, None)
+            self._last[key] = generation + 1
+            return 0
+        docs[write.id] = Doc(write.kind, write.id, generation + 1, body)
+        return generation + 1
+
+    def _announce(self, announcement: Announcement) -> None:
+        for watcher in self._watchers:
+            if announcement.kind in watcher.kinds:
+                watcher.put(announcement)
+
+    @asynccontextmanager
+    async def watch(self, *kinds: str) -> AsyncIterator[AnnouncementFeed]:
+        watcher = AnnouncementQueue(frozenset(kinds))
+        self._watchers.add(watcher)
+        try:
+            yield watcher
+        finally:
+            self._watchers.discard(watcher)
+
+    @asynccontextmanager
+    async def lease(self, name: str, *, ttl_s: float = 10.0) -> AsyncIterator[Fence]:
+        async with self._leases[name]:
+            self._tokens[name] += 1
+            yield Fence(name, self._tokens[name])
+
+    # -- the trail -------------------------------------------------------------------------------------------------
+
+    async def audit(self, *, after: str = "-", count: int = 1000) -> Sequence[AuditEntry]:
+        trail = self._chained()
+        first = 0 if after == "-" else bisect_right(trail, _number(after), key=lambda entry: _number(entry.id))
+        return trail[first : first + count]
+
+    async def audit_last(self) -> AuditEntry | None:
+        trail = self._chained()
+        return trail[-1] if trail else None
+
+    async def audit_head(self) -> str:
+        self._chained()
+        return self._chain
+
+    async def cut_audit(self, last: str, chain: str) -> int:
+        trail = self._chained()
+        gone = bisect_right(trail, _number(last), key=lambda entry: _number(entry.id))
+        if not gone:
+            return 0
+        if (trail[gone - 1].id, trail[gone - 1].chain) != (last, chain):
+            raise Conflict(f"audit {last}: there is no such line with the chain {chain[:12]}")
+        del trail[:gone]
+        return gone
+
+    def _chained(self) -> list[AuditEntry]:
+        for at, line in self._unchained:
+            self._chain = link(self._chain, canonical(at, line))
+            self._lines += 1
+            id = f"{int(at * 1000)}-{self._lines}"
+            self._trail.append(AuditEntry(id, at, line.action, line.subject, line.actor, line.details, self._chain))
+        self._unchained.clear()
+        return self._trail
+
+
+def _number(id: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in id.split("-"))
+
+

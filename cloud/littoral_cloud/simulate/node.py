@@ -1,0 +1,316 @@
+"""A simulated node: its machine is drawn, its update and its reconnecting are the agent's own code (agent.py).
+
+Two tasks: `run` is switched on and off and keeps a session; `_carry_on` performs the update under way, one step after another. A
+report is sent when the node waits next, so that states which follow in the same moment are one message.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from littoral import PROTOCOL_VERSION
+from littoral.backoff import Backoff
+from littoral_cloud.fleet.measurements import MeasurementRecord
+from littoral_cloud.fleet.records import Desired, Presence, Reported, ReportedModel
+from littoral_cloud.simulate.agent import (
+    RECENT_S,
+    Committed,
+    Deferred,
+    Fetched,
+    Loaded,
+    Reserved,
+    RetryStep,
+    RunStep,
+    SimulatedAgent,
+    StepFailed,
+    UpdateEvent,
+    Verified,
+    lied,
+    next_attempt,
+    pause_s,
+)
+from littoral_cloud.simulate.books import Books
+from littoral_cloud.simulate.coordinator import Admitted, SimulatedCoordinator
+from littoral_cloud.simulate.population import NodeTraits
+from littoral_cloud.simulate.scenario import DAY_S, SimulatedArtifact
+from littoral_cloud.simulate.trials import probation
+
+_RETRY = Backoff(0.5, 30.0)
+MEASURING_S = 10.0
+"""That a node takes to measure one candidate, about."""
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What all nodes of one simulation share."""
+
+    model: str
+    coordinator: SimulatedCoordinator
+    artifacts: Mapping[str, SimulatedArtifact]  # by manifest digest
+    books: Books
+    clock: Callable[[], float]
+    rng: random.Random
+    draws: np.random.Generator
+    tasks: asyncio.TaskGroup
+
+
+class SimulatedNode:
+    def __init__(self, traits: NodeTraits, serving: str, around: Surroundings) -> None:
+        self.traits = traits
+        self.agent = SimulatedAgent(around.model, serving)
+        self._around = around
+        self._boot_id = ""
+        self._generation = 0  # of its reports
+        self._unsent = True
+        self._seen = -1  # generation of the desired state
+        self._updating: asyncio.Task[None] | None = None
+        self._measuring: set[str] = set()
+        self._measured: dict[str, MeasurementRecord] = {}
+        self._online = asyncio.Event()
+        self._ended = asyncio.Event()  # the session
+        self._fetched: dict[str, float] = {}  # bytes of each artifact that are on the disk
+
+    @property
+    def node_id(self) -> str:
+        return self.traits.node_id
+
+    # -- its session -----------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        clock = self._around.clock
+        while True:
+            await asyncio.sleep(self.traits.until_awake_s(clock()))
+            self._boot()
+            asleep_s = self.traits.until_asleep_s(clock())
+            try:
+                async with asyncio.timeout(asleep_s):
+                    await self._keep_session()
+            except TimeoutError:
+                await self._switch_off()
+
+    def _boot(self) -> None:
+        now = self._around.clock()
+        self._boot_id = f"{self._around.rng.getrandbits(128):032x}"
+        self._generation = int(now * 1000)
+        self._around.books.serves(self.node_id, self.agent.answers, now)
+        self._follow(self.agent.resume(now))
+
+    async def _switch_off(self) -> None:
+        now = self._around.clock()
+        if self._updating is not None:
+            self._updating.cancel()
+        self.agent.drain(now)
+        self._around.books.serves(self.node_id, "", now)
+        if self._online.is_set():
+            self._online.clear()
+            await self._around.coordinator.silent(self, at_once=True)
+
+    async def _keep_session(self) -> None:
+        attempt, spread_s, lost_at = -1, 0.0, -RECENT_S
+        clock, books, rng = self._around.clock, self._around.books, self._around.rng
+        while True:
+            began = clock()
+            answer = await self._around.coordinator.hello(self, self._presence())
+            books.messages["hello"] += 1
+            welcomed = isinstance(answer, Admitted)
+            away_s = 0.0
+            if isinstance(answer, Admitted):
+                away_s = await self._session(answer)
+                spread_s, lost_at = answer.spread_s, clock()
+                books.session_s += clock() - began
+            lasted = isinstance(answer, Admitted) and clock() - began >= answer.heartbeat_s
+            attempt = next_attempt(attempt, welcomed=welcomed, lasted=lasted)
+            if away_s:  # its link is down: it tries again all the time, in vain
+                await asyncio.sleep(away_s)
+            after_s = None if isinstance(answer, Admitted) else answer.after_s
+            await asyncio.sleep(pause_s(attempt, after_s, rng, spread_s, lost_s=clock() - lost_at))
+
+    async def _session(self, admitted: Admitted) -> float:
+        """Until it ends. Gives for how long the node's link is down now; seconds."""
+        around, group = self._around, self.traits.group
+        self._ended.clear()
+        self._online.set()
+        around.books.sessions += 1
+        self.wanted(admitted.generation, admitted.desired)
+        self._unsent = True
+        await self._send()
+        up_s = around.rng.expovariate(group.drops_per_day / DAY_S) if group.drops_per_day else None
+        try:
+            async with asyncio.timeout(up_s):
+                await self._ended.wait()
+        except TimeoutError:
+            around.tasks.create_task(around.coordinator.silent(self, at_once=False))
+            return around.rng.expovariate(1 / group.drop_lasts_s)
+        finally:
+            self._online.clear()
+            self._ended.set()
+        return 0.0
+
+    def cut(self) -> None:
+        self._ended.set()
+
+    def _presence(self) -> Presence:
+        group = self.traits.group
+        return Presence(
+            connected=True,
+            since=self._around.clock(),
+            boot_id=self._boot_id,
+            agent_version="simulated",
+            protocol_version=PROTOCOL_VERSION,
+            hardware_class=group.hardware_class,
+            runtimes=("onnxruntime",),
+            labelled_examples={self._around.model: group.labelled},
+        )
+
+    async def _send(self) -> None:
+        """Its report, where it is connected and the report is new."""
+        if not self._unsent or not self._online.is_set():
+            return
+        self._unsent = False
+        self._generation += 1
+        self._around.books.messages["reported"] += 1
+        said = Reported(
+            generation=self._generation,
+            observed_generation=max(0, self._seen),
+            models={self._around.model: self._told()},
+            boot_id=self._boot_id,
+        )
+        await self._around.coordinator.reported(self.node_id, said)
+
+    def _told(self) -> ReportedModel:
+        """What it reports of its model: the truth, where it is no liar."""
+        truth = self.agent.reported()
+        return truth if self.traits.lie is None else lied(truth, self.traits.lie)
+
+    # -- what is desired of it -------------------------------------------------------------------------------------
+
+    def wanted(self, generation: int, desired: Desired) -> None:
+        if generation <= self._seen:
+            return
+        self._seen, self._unsent = generation, True
+        self._around.books.messages["desired"] += 1
+        for digest in desired.benchmarks:
+            if digest not in self._measuring and digest in self._around.artifacts:
+                self._measuring.add(digest)
+                self._around.tasks.create_task(self._measure(digest))
+        wanted = desired.models.get(self._around.model)
+        if wanted is None:
+            return
+        answered = self.agent.answers
+        following = self.agent.reconcile(wanted, self._around.clock())
+        if following is not False:
+            if self._updating is not None:
+                self._updating.cancel()
+            self._note(answered)
+            self._follow(following)
+        elif not self.agent.busy:
+            self._follow(None)
+
+    async def _measure(self, digest: str) -> None:
+        artifact = self._around.artifacts[digest]
+        while not await self._download(digest):
+            await self._online.wait()
+        await asyncio.sleep(MEASURING_S * self._around.rng.uniform(0.5, 1.5))
+        works = self._around.rng.random() >= artifact.load_fails
+        found = MeasurementRecord(
+            manifest_digest=digest,
+            node_id=self.node_id,
+            hardware_class=self.traits.group.hardware_class,
+            failure="" if works else "runtime-failure",
+            p95_ms=artifact.p95_ms,
+            samples=100,
+            measured_at=self._around.clock(),
+        )
+        await self._online.wait()
+        self._around.books.messages["measurement"] += 1
+        await self._around.coordinator.measured(found)
+
+    # -- its update ------------------------------------------------------------------------------------------------
+
+    def _follow(self, following: RunStep | RetryStep | bool | None) -> None:
+        self._unsent = True
+        work = self._carry_on(following) if isinstance(following, RunStep | RetryStep) else self._send()
+        self._updating = self._around.tasks.create_task(work)
+
+    async def _carry_on(self, following: RunStep | RetryStep | None) -> None:
+        pauses = 0
+        while following is not None:
+            if isinstance(following, RetryStep):
+                await self._online.wait()
+                await self._pause(_RETRY.pause_s(pauses, self._around.rng))
+                pauses += 1
+            event = await self._perform(following.step)
+            pauses = pauses if isinstance(event, Deferred) else 0
+            answered = self.agent.answers
+            following = self.agent.apply(event, self._around.clock())
+            self._unsent = True
+            self._note(answered)
+            if isinstance(event, Committed):
+                self._around.books.committed(self.agent.active, self._around.clock())
+        await self._send()
+
+    async def _perform(self, step: str) -> UpdateEvent:
+        """One step. What it does to the disk and to the runtime takes the time that the scenario names."""
+        update, around = self.agent.update, self._around
+        assert update is not None
+        artifact = around.artifacts[update.manifest_digest]
+        match step:
+            case "reserve":
+                if not self._online.is_set():
+                    return Deferred(update.generation, "the cloud cannot be reached")
+                return Reserved(update.generation)
+            case "download":
+                if not await self._download(update.manifest_digest):
+                    return Deferred(update.generation, "the cloud cannot be reached")
+                return Fetched(update.generation)
+            case "verify":
+                return Verified(update.generation)
+            case "load":
+                await self._pause(self.traits.group.load_s * around.rng.uniform(0.5, 1.5))
+                if not update.proved and around.rng.random() < artifact.load_fails:
+                    return StepFailed(update.generation, "runtime-failure", f"{artifact.name} cannot be loaded here")
+                return Loaded(update.generation)
+            case "swap":
+                answered = self.agent.answers
+                event = self.agent.swap()
+                self._note(answered)
+                return event
+            case "watch":
+                before = around.artifacts.get(update.replaces)
+                await self._send()
+                return await probation(update, artifact, before, self.traits, around.draws, asyncio.sleep)
+        return self.agent.adopt()
+
+    async def _download(self, digest: str) -> bool:
+        """False where the connection is lost first; the next try goes on at the byte."""
+        size = self._around.artifacts[digest].bytes
+        while (left := size - self._fetched.get(digest, 0.0)) >= 1:
+            if not self._online.is_set():
+                return False
+            began = self._around.clock()
+            await self._send()
+            try:
+                async with asyncio.timeout(left / self.traits.down_bytes_s):
+                    await self._ended.wait()
+            except TimeoutError:
+                pass
+            came = min(left, (self._around.clock() - began) * self.traits.down_bytes_s + 1)
+            self._fetched[digest] = self._fetched.get(digest, 0.0) + came
+            self._around.books.bytes_down += round(came)
+        return True
+
+    async def _pause(self, seconds: float) -> None:
+        await self._send()
+        await asyncio.sleep(seconds)
+
+    def _note(self, answered: str) -> None:
+        """For the books: what answers requests since now."""
+        now, books = self._around.clock(), self._around.books
+        if self.agent.answers != answered:
+            books.serves(self.node_id, self.agent.answers, now)
