@@ -15,11 +15,12 @@ from littoral.fleet.v1 import hardware_pb2, session_pb2
 from littoral.telemetry import LATENCY_BOUNDS_MS
 from littoral.transport import MAX_MESSAGE_BYTES
 from littoral_cloud.api import hub
-from littoral_cloud.api.hub import BUSY_RETRY_S, DRAIN_RETRY_S, WELCOMES_A_SECOND
+from littoral_cloud.api.hub import DRAIN_RETRY_S
 from littoral_cloud.fleet.ledger import Change, Ledger, Write
 from littoral_cloud.fleet.nodes import view_nodes
 from littoral_cloud.fleet.records import Desired, DesiredModel, FederatedTask
 from littoral_cloud.fleet.sessions import MAX_GENERATION, MAX_JUMP
+from littoral_cloud.fleet.turns import BUSY_RETRY_S, WELCOMES_A_SECOND
 from tests.kit.certificates import Authority
 from tests.kit.fleet import Fleet, open_fleet
 from tests.kit.node_client import BOOT, Line, hello_word

@@ -26,16 +26,12 @@ from littoral_cloud.fleet.profile import PRESENCE
 from littoral_cloud.fleet.records import Presence, load
 from littoral_cloud.fleet.sessions import Reason, SessionRefusal
 from littoral_cloud.fleet.telemetry_desk import FLUSH_S, TelemetryDesk
+from littoral_cloud.fleet.turns import GREETINGS_MOST, WELCOMES_A_SECOND, next_turn
 
 log = logging.getLogger(__name__)
 
 DRAIN_RETRY_S = 2.0
 FULL_RETRY_S = 60.0
-BUSY_RETRY_S = 1.0
-WELCOMES_A_SECOND = 250
-"""That one processor manages: so quickly a fleet is asked to come back."""
-GREETINGS_MOST = 200
-"""Nodes between their connection and their Welcome. More would wait for longer than they have patience, for nothing."""
 AT_ONCE = 500
 """Presences that are read and corrected at one time."""
 _AGAIN_S = 1.0
@@ -96,10 +92,11 @@ class SessionHub:
 
     def busy(self) -> SessionRefusal | None:
         """Why no more nodes can be greeted now; each refusal names another time to come back."""
-        if len(self._greeting) < GREETINGS_MOST:
-            return None
         now = asyncio.get_running_loop().time()
-        self._next_turn = max(now + BUSY_RETRY_S, self._next_turn + 1 / WELCOMES_A_SECOND)
+        turn = next_turn(len(self._greeting), self._next_turn, now, most=GREETINGS_MOST)
+        if turn is None:
+            return None
+        self._next_turn = turn
         detail = f"this coordinator greets {len(self._greeting)} nodes at this moment: there is a turn for you"
         return SessionRefusal(Reason.UNAVAILABLE, detail, self._next_turn - now)
 

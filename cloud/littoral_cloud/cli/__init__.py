@@ -37,6 +37,7 @@ NOUNS = {
     "rollout": "Bring a release to the nodes, in waves.",
     "run": "Manage federated runs.",
     "sample": "Read the escalations of nodes, with both answers.",
+    "simulate": "Simulate a fleet: what a policy would do to it.",
     "audit": "Read and verify the audit trail.",
     "doctor": "Check this machine and the running coordinator.",
 }

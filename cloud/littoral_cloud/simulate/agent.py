@@ -1,29 +1,32 @@
 """The update of one model as the agent decides it, with its own code; what its steps do to a real machine is drawn instead.
 
 This is the one file of the coordinator that imports the agent: its pure core alone, which both sides ship in one wheel
-(docs/decisions/0040-the-simulator-runs-the-agents-own-core.md).
+(docs/decisions/0043-the-simulator-runs-the-agents-own-core.md).
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 
-from littoral_cloud.fleet.records import DesiredModel, ProbationResult, ReportedModel, UpdateState
+from littoral_cloud.fleet.evidence import ProbationResult
+from littoral_cloud.fleet.records import DesiredModel, ReportedModel, UpdateState
 from littoral_node.link.retry import RECENT_S, next_attempt, pause_s
 from littoral_node.update.events import (
     AgentDrained,
     AgentResumed,
     Committed,
-    Deferred,
     Fetched,
     Findings,
     Loaded,
+    OutOfReach,
     ProbationFailed,
     ProbationPassed,
+    Ready,
     Reserved,
     RestorePrevious,
     RetryStep,
     RunStep,
+    Shadowed,
     StepFailed,
     Superseded,
     Swapped,
@@ -31,22 +34,24 @@ from littoral_node.update.events import (
     Verified,
 )
 from littoral_node.update.opening import Standing, is_known, opened
-from littoral_node.update.state import ENDS, ProbationPolicy, Update, step
+from littoral_node.update.state import ENDS, ProbationPolicy, S, Update, step
 from littoral_node.update.verdict import EARLY_FAILURES, too_often, worse_on_examples
 
 __all__ = [
     "EARLY_FAILURES",
     "RECENT_S",
     "Committed",
-    "Deferred",
     "Fetched",
     "Findings",
     "Loaded",
+    "OutOfReach",
     "ProbationFailed",
     "ProbationPassed",
+    "Ready",
     "Reserved",
     "RetryStep",
     "RunStep",
+    "Shadowed",
     "SimulatedAgent",
     "StepFailed",
     "Swapped",
@@ -83,7 +88,7 @@ class SimulatedAgent:
         """To go back to from what answers now."""
         return self.active if self.answers != self.active else self.before
 
-    def reconcile(self, wanted: DesiredModel, now: float) -> RunStep | RetryStep | None | bool:
+    def reconcile(self, wanted: DesiredModel, now: float) -> RunStep | RetryStep | bool | None:
         """The step that follows from what the cloud wants; None: the update ended at once; False: it is known already."""
         standing = Standing(self.active, self.before, self.answers)
         if is_known(self.update, wanted.manifest_digest, wanted.generation, standing):
@@ -91,11 +96,10 @@ class SimulatedAgent:
         before = self.update
         if before is not None and self.busy:
             self.apply(Superseded(before.generation), now)
-        policy = ProbationPolicy(
-            wanted.probation.duration_s, wanted.probation.max_accuracy_drop, wanted.probation.max_failure_rate
-        )
+        policy = ProbationPolicy(**asdict(wanted.probation))
         standing = Standing(self.active, self.before, self.answers)
-        self.update, event = opened(before, self.model, wanted.manifest_digest, wanted.generation, policy, standing)
+        update, event = opened(before, self.model, wanted.manifest_digest, wanted.generation, policy, standing)
+        self.update = replace(update, defer_s=wanted.defer_s)
         return self.apply(event, now)
 
     def apply(self, event: UpdateEvent, now: float) -> RunStep | RetryStep | None:
@@ -149,14 +153,13 @@ class SimulatedAgent:
             )
         return replace(
             found,
-            state=UpdateState(update.state.value),
+            state=UpdateState.PENDING if update.state is S.DEFERRED else UpdateState(update.state.value),
             desired_generation=update.generation,
             target=update.manifest_digest,
             reason=update.reason,
             detail=update.detail,
             probation=probation,
         )
-
 
 
 def lied(truth: ReportedModel, lie: str) -> ReportedModel:

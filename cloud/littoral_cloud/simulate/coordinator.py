@@ -3,7 +3,8 @@ functions. Only the wire is missing.
 
 Rules, in order:
 
-1. A hello is answered after its turn: one processor greets WELCOMES_A_SECOND nodes, and GREETINGS_MOST may wait.
+1. A hello is answered after its turn: one processor greets a limited number of nodes a second, and few
+   may wait (littoral_cloud.fleet.turns).
 2. What a node reports passes the checks of littoral_cloud.fleet.sessions and is written to the ledger.
 3. When something is desired of a node that is connected, the node gets it at once.
 4. A session that is lost is noticed after SILENT_INTERVALS heartbeats; until then the node counts as connected.
@@ -29,13 +30,10 @@ from littoral_cloud.fleet.measurements import MeasurementRecord
 from littoral_cloud.fleet.presence import patience_s
 from littoral_cloud.fleet.profile import PRESENCE
 from littoral_cloud.fleet.records import Desired, Presence, Reported
+from littoral_cloud.fleet.turns import WELCOMES_A_SECOND, next_turn
 from littoral_cloud.fleet.view import FleetView
 from littoral_cloud.rollouts.controller import Controller
 from littoral_cloud.rollouts.seen import RECORDS, SeenFleet
-
-WELCOMES_A_SECOND = 250
-GREETINGS_MOST = 200
-BUSY_RETRY_S = 1.0
 
 
 class Connected(Protocol):
@@ -79,6 +77,8 @@ class SimulatedCoordinator:
         self._sessions: dict[str, Connected] = {}
         self._starts = 0
         self._free_at = 0.0  # when its processor has greeted all that wait
+        self._greeting = 0
+        self._next_turn = 0.0
 
     # -- its life --------------------------------------------------------------------------------------------------
 
@@ -126,11 +126,18 @@ class SimulatedCoordinator:
         if not self.up.is_set():
             return SentAway(None)
         now = self._clock()
-        self._free_at = max(now, self._free_at)
-        waiting = (self._free_at - now) * WELCOMES_A_SECOND
-        if waiting >= GREETINGS_MOST:
-            return SentAway(max(BUSY_RETRY_S, self._free_at - now))
-        self._free_at += 1 / WELCOMES_A_SECOND
+        if (turn := next_turn(self._greeting, self._next_turn, now)) is not None:
+            self._next_turn = turn
+            return SentAway(turn - now)
+        self._greeting += 1
+        try:
+            return await self._greet(node, presence)
+        finally:
+            self._greeting -= 1
+
+    async def _greet(self, node: Connected, presence: Presence) -> Admitted | SentAway:
+        now = self._clock()
+        self._free_at = max(now, self._free_at) + 1 / WELCOMES_A_SECOND
         await asyncio.sleep(self._free_at - now)
         if not self.up.is_set():
             return SentAway(None)
@@ -148,7 +155,7 @@ class SimulatedCoordinator:
     async def measured(self, measurement: MeasurementRecord) -> None:
         await sessions.note_measurement(self.ledger, measurement)
 
-    async def silent(self, node: Connected, boot_id: str, *, at_once: bool) -> None:
+    async def silent(self, node: Connected, *, at_once: bool) -> None:
         """The session of a node has ended; where the node did not say so, it is noticed later."""
         if self._sessions.pop(node.node_id, None) is None:
             return
@@ -173,5 +180,3 @@ class SimulatedCoordinator:
                     continue
                 generation, desired = await sessions.desired_of(self.ledger, each.id)
                 node.wanted(generation, desired)
-
-

@@ -1,5 +1,5 @@
-"""The Ledger in memory, for one event loop: the rules of littoral_cloud/fleet/ledger.py without Redis. tests/contract asks both the
-same.
+"""The Ledger in memory, for one event loop: the rules of littoral_cloud/fleet/ledger.py without Redis. tests/contract asks both
+the same.
 
 The audit trail is chained when somebody reads it: a rollout to 10,000 nodes writes 60,000 lines, and few simulations read one.
 """
@@ -7,11 +7,11 @@ The audit trail is chained when somebody reads it: a rollout to 10,000 nodes wri
 from __future__ import annotations
 
 import asyncio
+import re
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-
 
 from littoral.errors import BadInput, Conflict, LostLease
 from littoral_cloud.fleet.feed import AnnouncementQueue
@@ -50,10 +50,10 @@ class MemoryLedger:
         self._position = 0
         self._leases: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._tokens: defaultdict[str, int] = defaultdict(int)
-        self._unchained: list[tuple[float, Audit]] = []
+        self._written_lines: list[tuple[float, Audit]] = []
         self._trail: list[AuditEntry] = []
         self._chain = GENESIS
-        self._lines = 0
+        self._chained_lines = 0
 
     # -- reading ---------------------------------------------------------------------------------------------------
 
@@ -99,22 +99,27 @@ class MemoryLedger:
         for write in change.writes:
             self._check(write)
         generations = {(write.kind, write.id): self._written(write) for write in change.writes}
-        self._unchained += [(self._clock(), line) for line in change.audit]
+        self._written_lines += [(self._clock(), line) for line in change.audit]
         announced = [w for w in change.writes if not isinstance(w, Write) or not w.quiet]
         for write in announced:
             self._announce(Announcement(write.kind, write.id, generations[write.kind, write.id]))
-        self._position += bool(announced)
-        return CommittedChange(generations, self._position if announced else 0)
+        if change.audit:
+            self._announce(Announcement("audit", ""))
+        if not announced and not change.audit:
+            return CommittedChange(generations)
+        self._position += 1
+        return CommittedChange(generations, self._position)
 
     def _check(self, write: Write | Take) -> None:
         doc = self._docs[write.kind].get(write.id)
         if isinstance(write, Take):
-            if doc is None or doc.body.get(write.field, 0) < 1:
-                raise Conflict(f"{write.kind} {write.id}: {write.field} has nothing left")
+            left = doc.body.get(write.field) if doc else None
+            if not isinstance(left, int) or left < 1:
+                raise Conflict(f"{write.kind} {write.id}: nothing is left of {write.field}", hint="read it again")
             return
         found = doc.generation if doc else 0
         if write.expected is not None and write.expected != found:
-            raise Conflict(f"{write.kind} {write.id}: expected generation {write.expected}, found {found}")
+            raise Conflict(f"{write.kind} {write.id}: expected generation {write.expected}, found {found}", hint="read it again")
 
     def _written(self, write: Write | Take) -> int:
         docs, key = self._docs[write.kind], (write.kind, write.id)
@@ -177,17 +182,21 @@ class MemoryLedger:
         del trail[:gone]
         return gone
 
+    def lines(self) -> Sequence[tuple[float, Audit]]:
+        """When, and what: every line that was ever written, without the chain, which takes time."""
+        return self._written_lines
+
     def _chained(self) -> list[AuditEntry]:
-        for at, line in self._unchained:
+        for at, line in self._written_lines[self._chained_lines :]:
             self._chain = link(self._chain, canonical(at, line))
-            self._lines += 1
-            id = f"{int(at * 1000)}-{self._lines}"
+            self._chained_lines += 1
+            id = f"{int(at * 1000)}-{self._chained_lines}"
             self._trail.append(AuditEntry(id, at, line.action, line.subject, line.actor, line.details, self._chain))
-        self._unchained.clear()
         return self._trail
 
 
 def _number(id: str) -> tuple[int, ...]:
+    """Raises BadInput where it is no id of a line."""
+    if re.fullmatch(r"\d+-\d+", id) is None:
+        raise BadInput(f"after: {id!r} is not the id of an audit line", hint='give "-" or "milliseconds-sequence"')
     return tuple(int(part) for part in id.split("-"))
-
-

@@ -7,11 +7,6 @@ report is sent when the node waits next, so that states which follow in the same
 from __future__ import annotations
 
 import asyncio
-import random
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-
-import numpy as np
 
 from littoral import PROTOCOL_VERSION
 from littoral.backoff import Backoff
@@ -20,12 +15,14 @@ from littoral_cloud.fleet.records import Desired, Presence, Reported, ReportedMo
 from littoral_cloud.simulate.agent import (
     RECENT_S,
     Committed,
-    Deferred,
     Fetched,
     Loaded,
+    OutOfReach,
+    Ready,
     Reserved,
     RetryStep,
     RunStep,
+    Shadowed,
     SimulatedAgent,
     StepFailed,
     UpdateEvent,
@@ -34,29 +31,16 @@ from littoral_cloud.simulate.agent import (
     next_attempt,
     pause_s,
 )
-from littoral_cloud.simulate.books import Books
-from littoral_cloud.simulate.coordinator import Admitted, SimulatedCoordinator
+from littoral_cloud.simulate.coordinator import Admitted, SentAway
+from littoral_cloud.simulate.downloads import Downloads
 from littoral_cloud.simulate.population import NodeTraits
-from littoral_cloud.simulate.scenario import DAY_S, SimulatedArtifact
+from littoral_cloud.simulate.scenario import DAY_S
+from littoral_cloud.simulate.surroundings import Surroundings
 from littoral_cloud.simulate.trials import probation
 
 _RETRY = Backoff(0.5, 30.0)
 MEASURING_S = 10.0
 """That a node takes to measure one candidate, about."""
-
-
-@dataclass(frozen=True, slots=True)
-class Surroundings:
-    """What all nodes of one simulation share."""
-
-    model: str
-    coordinator: SimulatedCoordinator
-    artifacts: Mapping[str, SimulatedArtifact]  # by manifest digest
-    books: Books
-    clock: Callable[[], float]
-    rng: random.Random
-    draws: np.random.Generator
-    tasks: asyncio.TaskGroup
 
 
 class SimulatedNode:
@@ -70,10 +54,9 @@ class SimulatedNode:
         self._seen = -1  # generation of the desired state
         self._updating: asyncio.Task[None] | None = None
         self._measuring: set[str] = set()
-        self._measured: dict[str, MeasurementRecord] = {}
         self._online = asyncio.Event()
         self._ended = asyncio.Event()  # the session
-        self._fetched: dict[str, float] = {}  # bytes of each artifact that are on the disk
+        self._downloads = Downloads(around, traits.down_bytes_s, self._online, self._ended)
 
     @property
     def node_id(self) -> str:
@@ -120,10 +103,12 @@ class SimulatedNode:
             books.messages["hello"] += 1
             welcomed = isinstance(answer, Admitted)
             away_s = 0.0
-            if isinstance(answer, Admitted):
+            if isinstance(answer, SentAway):
+                books.unanswered += answer.after_s is None
+                books.sent_away += answer.after_s is not None
+            else:
                 away_s = await self._session(answer)
                 spread_s, lost_at = answer.spread_s, clock()
-                books.session_s += clock() - began
             lasted = isinstance(answer, Admitted) and clock() - began >= answer.heartbeat_s
             attempt = next_attempt(attempt, welcomed=welcomed, lasted=lasted)
             if away_s:  # its link is down: it tries again all the time, in vain
@@ -134,6 +119,7 @@ class SimulatedNode:
     async def _session(self, admitted: Admitted) -> float:
         """Until it ends. Gives for how long the node's link is down now; seconds."""
         around, group = self._around, self.traits.group
+        began = around.clock()
         self._ended.clear()
         self._online.set()
         around.books.sessions += 1
@@ -150,6 +136,7 @@ class SimulatedNode:
         finally:
             self._online.clear()
             self._ended.set()
+            around.books.session_s += around.clock() - began
         return 0.0
 
     def cut(self) -> None:
@@ -214,7 +201,7 @@ class SimulatedNode:
 
     async def _measure(self, digest: str) -> None:
         artifact = self._around.artifacts[digest]
-        while not await self._download(digest):
+        while not await self._downloads.fetch(digest):
             await self._online.wait()
         await asyncio.sleep(MEASURING_S * self._around.rng.uniform(0.5, 1.5))
         works = self._around.rng.random() >= artifact.load_fails
@@ -246,13 +233,13 @@ class SimulatedNode:
                 await self._pause(_RETRY.pause_s(pauses, self._around.rng))
                 pauses += 1
             event = await self._perform(following.step)
-            pauses = pauses if isinstance(event, Deferred) else 0
+            pauses = pauses if isinstance(event, OutOfReach) else 0
             answered = self.agent.answers
             following = self.agent.apply(event, self._around.clock())
             self._unsent = True
             self._note(answered)
             if isinstance(event, Committed):
-                self._around.books.committed(self.agent.active, self._around.clock())
+                self._around.books.committed[self.agent.active].append(self._around.clock())
         await self._send()
 
     async def _perform(self, step: str) -> UpdateEvent:
@@ -261,13 +248,16 @@ class SimulatedNode:
         assert update is not None
         artifact = around.artifacts[update.manifest_digest]
         match step:
+            case "turn":
+                return Ready(update.generation)
             case "reserve":
                 if not self._online.is_set():
-                    return Deferred(update.generation, "the cloud cannot be reached")
+                    return OutOfReach(update.generation, "the cloud cannot be reached")
                 return Reserved(update.generation)
             case "download":
-                if not await self._download(update.manifest_digest):
-                    return Deferred(update.generation, "the cloud cannot be reached")
+                await self._send()
+                if not await self._downloads.fetch(update.manifest_digest):
+                    return OutOfReach(update.generation, "the cloud cannot be reached")
                 return Fetched(update.generation)
             case "verify":
                 return Verified(update.generation)
@@ -276,6 +266,10 @@ class SimulatedNode:
                 if not update.proved and around.rng.random() < artifact.load_fails:
                     return StepFailed(update.generation, "runtime-failure", f"{artifact.name} cannot be loaded here")
                 return Loaded(update.generation)
+            case "shadow":
+                if not update.proved:
+                    await self._pause(update.policy.shadow_s)
+                return Shadowed(update.generation)
             case "swap":
                 answered = self.agent.answers
                 event = self.agent.swap()
@@ -286,24 +280,6 @@ class SimulatedNode:
                 await self._send()
                 return await probation(update, artifact, before, self.traits, around.draws, asyncio.sleep)
         return self.agent.adopt()
-
-    async def _download(self, digest: str) -> bool:
-        """False where the connection is lost first; the next try goes on at the byte."""
-        size = self._around.artifacts[digest].bytes
-        while (left := size - self._fetched.get(digest, 0.0)) >= 1:
-            if not self._online.is_set():
-                return False
-            began = self._around.clock()
-            await self._send()
-            try:
-                async with asyncio.timeout(left / self.traits.down_bytes_s):
-                    await self._ended.wait()
-            except TimeoutError:
-                pass
-            came = min(left, (self._around.clock() - began) * self.traits.down_bytes_s + 1)
-            self._fetched[digest] = self._fetched.get(digest, 0.0) + came
-            self._around.books.bytes_down += round(came)
-        return True
 
     async def _pause(self, seconds: float) -> None:
         await self._send()

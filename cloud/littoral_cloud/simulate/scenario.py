@@ -37,7 +37,7 @@ class NodeGroup:
     drop_lasts_s: float = 60.0  # on average
     down_kbit_s: float = 10_000.0
     up_kbit_s: float = 2_000.0
-    link_spread: float = 1.0  # each link is up to so many times faster or slower
+    link_spread: float = 1.0  # each link is faster or slower by up to this factor
     requests_per_s: float = 0.1
     failing: float = 0.0  # the share of requests that fail with any model
     labelled: int = 0  # examples of its own that it judges a new model with

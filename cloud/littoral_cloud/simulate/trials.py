@@ -3,8 +3,8 @@
 Rules, in order:
 
 1. Requests come as a Poisson process; each fails with the node's share and with the model's.
-2. On its labelled examples the node compares the candidate with what it served. They are the same examples, so what is drawn is on
-   how many exactly one of the two is right: a share `disagreement` of them.
+2. On its labelled examples the node compares the candidate with what it served. They are the same examples, so what is drawn
+   is on how many exactly one of the two is right: a share `disagreement` of them.
 3. The probation ends early at the failure that is one too many, as on a node.
 """
 
@@ -59,7 +59,8 @@ def compared(
         return Compared(examples, int(rng.binomial(examples, new)) / examples, None)
     old = accuracy_on(before, traits)
     worse, better = discordant(old, new, artifact.disagreement)
-    both, lost, won, _ = (int(n) for n in rng.multinomial(examples, (max(0.0, old - worse), worse, better, max(0.0, 1 - old - better))))
+    shares = (max(0.0, old - worse), worse, better, max(0.0, 1 - old - better))
+    both, lost, won, _ = (int(count) for count in rng.multinomial(examples, shares))
     return Compared(examples, (both + won) / examples, (both + lost) / examples)
 
 
@@ -109,6 +110,4 @@ async def probation(
 
 
 def _with(findings: Findings, answered: int, failed: int) -> Findings:
-    return replace(
-        findings, requests=findings.requests + answered + failed, failed_requests=findings.failed_requests + failed
-    )
+    return replace(findings, requests=findings.requests + answered + failed, failed_requests=findings.failed_requests + failed)

@@ -24,14 +24,17 @@ from littoral_cloud.fleet.records import (
     dump,
     load,
 )
+from littoral_cloud.fleet.turns import WELCOMES_A_SECOND
 from littoral_cloud.rollouts.commands import start_rollout
 from littoral_cloud.rollouts.state import ENDED, KIND, Rollout
 from littoral_cloud.simulate.books import Books
-from littoral_cloud.simulate.coordinator import WELCOMES_A_SECOND, SimulatedCoordinator
+from littoral_cloud.simulate.coordinator import SimulatedCoordinator
 from littoral_cloud.simulate.memory_ledger import MemoryLedger
-from littoral_cloud.simulate.node import SimulatedNode, Surroundings
+from littoral_cloud.simulate.node import SimulatedNode
+from littoral_cloud.simulate.outcome import Course, FleetOutcome, fleet_outcome
 from littoral_cloud.simulate.population import NodeTraits, population
 from littoral_cloud.simulate.scenario import PlannedRollout, Scenario, SimulatedArtifact
+from littoral_cloud.simulate.surroundings import Surroundings
 from littoral_cloud.simulate.virtual_loop import run_virtually
 
 MODEL = "simulated"
@@ -54,28 +57,23 @@ class World:
         self.artifacts: Mapping[str, SimulatedArtifact] = {manifest_of(each.name): each for each in scenario.artifact}
         self.books = Books(frozenset(digest for digest, each in self.artifacts.items() if each.bad))
         self.traits = list(population(scenario, self.rng))
-        self.rollouts: dict[str, Rollout] = {}  # by id, as they stand at the end
-        self.ended_at = self.started_at
-        self.documents_read = 0
+        self._seed = seed
         self._progress = progress
+        self._ids: list[tuple[str, PlannedRollout]] = []  # of rollouts that were started
 
-    def run(self) -> World:
-        run_virtually(self._run(), self.started_at)
-        return self
+    def run(self) -> FleetOutcome:
+        """Raises what starting a rollout raises: the scenario asks for one that is refused."""
+        return run_virtually(self._run(), self.started_at)
 
-    async def _run(self) -> None:
+    async def _run(self) -> FleetOutcome:
         loop = asyncio.get_running_loop()
         ledger = MemoryLedger(loop.time)
         await self._enrolled(ledger)
         scenario, started = self.scenario, self.started_at
-        coordinator = SimulatedCoordinator(
-            ledger, loop.time, self.rng, heartbeat_s=scenario.heartbeat_s, nodes=len(self.traits)
-        )
+        coordinator = SimulatedCoordinator(ledger, loop.time, self.rng, heartbeat_s=scenario.heartbeat_s, nodes=len(self.traits))
         restarts = sorted((started + each.at_s, each.down_s) for each in scenario.restart)
         async with asyncio.TaskGroup() as tasks:
-            around = Surroundings(
-                MODEL, coordinator, self.artifacts, self.books, loop.time, self.rng, self.draws, tasks
-            )
+            around = Surroundings(MODEL, coordinator, self.artifacts, self.books, loop.time, self.rng, self.draws, tasks)
             everything = [tasks.create_task(coordinator.run(restarts))]
             everything += [tasks.create_task(self._live(traits, around)) for traits in self.traits]
             await self._unfold(ledger)
@@ -83,9 +81,20 @@ class World:
                 task.cancel()
             for task in asyncio.all_tasks() - {asyncio.current_task()}:
                 task.cancel()
+        ended = loop.time()
         for traits in self.traits:
-            self.books.settle(traits.node_id, self.ended_at)
-        self.documents_read = ledger.documents_read
+            self.books.settle(traits.node_id, ended)
+        courses = [await self._course(ledger, id, planned) for id, planned in self._ids]
+        return fleet_outcome(self._seed, ended - started, courses, self.books, scenario.heartbeat_s)
+
+    async def _course(self, ledger: MemoryLedger, id: str, planned: PlannedRollout) -> Course:
+        return Course(
+            id=id,
+            record=await _rollout(ledger, id),
+            artifacts={manifest_of(name): name for name in planned.artifacts},
+            nodes=len(self.traits),
+            lines=[(at, line) for at, line in ledger.lines() if line.subject == id],
+        )
 
     async def _live(self, traits: NodeTraits, around: Surroundings) -> None:
         await asyncio.sleep(self.rng.uniform(0.0, len(self.traits) / WELCOMES_A_SECOND))  # they do not begin in one moment
@@ -100,19 +109,16 @@ class World:
         loop = asyncio.get_running_loop()
         over = self.started_at + self.scenario.hours * 3_600.0
         planned = sorted(self.scenario.rollout, key=lambda each: each.at_s)
-        ids = []
         for number, each in enumerate(planned, 1):
             await self._wait(min(self.started_at + each.at_s, over))
             if loop.time() >= over:
                 break
-            ids.append(await self._start(ledger, each, number))
+            self._ids.append((await self._start(ledger, each, number), each))
         while loop.time() < over:
-            self.rollouts = {id: await _rollout(ledger, id) for id in ids}
-            if all(each.state in ENDED for each in self.rollouts.values()) and not self.books.serving_bad:
+            states = [(await _rollout(ledger, id)).state for id, _ in self._ids]
+            if all(state in ENDED for state in states) and not self.books.serving_bad:
                 break
             await self._wait(min(loop.time() + SETTLED_LOOK_S, over))
-        self.rollouts = {id: await _rollout(ledger, id) for id in ids}
-        self.ended_at = loop.time()
 
     async def _wait(self, until: float) -> None:
         loop = asyncio.get_running_loop()

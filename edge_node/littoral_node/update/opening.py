@@ -1,4 +1,4 @@
-"""Whether what the cloud desires is a new update, and with which event it starts. Pure; littoral_node.update.updater carries it out.
+"""Whether what the cloud desires is a new update, and with which event it starts. Pure; updater.py carries it out.
 
 Rules, in order:
 

@@ -26,7 +26,6 @@ from littoral_node.update.events import (
     RestorePrevious,
     RetryStep,
     RunStep,
-    Started,
     StepFailed,
     Superseded,
     TimedOut,
