@@ -24,6 +24,7 @@ from littoral.errors import Conflict
 from littoral.transport import SILENT_INTERVALS
 from littoral_cloud.fleet import sessions
 from littoral_cloud.fleet.coordinators import mark_gone
+from littoral_cloud.fleet.handed import HandedDesk
 from littoral_cloud.fleet.hello import known_of, note_hello
 from littoral_cloud.fleet.ledger import Change, Ledger, Write
 from littoral_cloud.fleet.measurements import MeasurementRecord
@@ -33,7 +34,7 @@ from littoral_cloud.fleet.records import Desired, Presence, Reported
 from littoral_cloud.fleet.turns import WELCOMES_A_SECOND, next_turn
 from littoral_cloud.fleet.view import FleetView
 from littoral_cloud.rollouts.controller import Controller
-from littoral_cloud.rollouts.seen import RECORDS, SeenFleet
+from littoral_cloud.rollouts.seen_fleet import RECORDS, SeenFleet
 
 
 class Connected(Protocol):
@@ -78,6 +79,7 @@ class SimulatedCoordinator:
         self._starts = 0
         self._free_at = 0.0  # when its processor has greeted all that wait
         self._greeting = 0
+        self._handed = HandedDesk(ledger, clock)
         self._next_turn = 0.0
 
     # -- its life --------------------------------------------------------------------------------------------------
@@ -102,6 +104,7 @@ class SimulatedCoordinator:
 
     async def _live(self) -> None:
         former, self._starts = self._id, self._starts + 1
+        self._handed = HandedDesk(self.ledger, self._clock)
         await mark_gone(self.ledger, lambda of: of == former, self._clock())
         view = FleetView(self.ledger, RECORDS)
         fleet = SeenFleet(view)
@@ -110,6 +113,7 @@ class SimulatedCoordinator:
             tasks.create_task(view.run())
             await view.ready()
             tasks.create_task(controller.run())
+            tasks.create_task(self._handed.run())
             tasks.create_task(self._push())
             self._free_at = self._clock()
             self.up.set()
@@ -147,6 +151,8 @@ class SimulatedCoordinator:
         patience = patience_s(self._heartbeat_s, spread_s)
         presence = replace(presence, coordinator=self._id, session=f"{self._rng.getrandbits(64):016x}", patience_s=patience)
         await note_hello(self.ledger, node.node_id, presence, None, known)
+        self._handed.enter(node.node_id, known.handed)
+        self._handed.handed(node.node_id, known.desired)
         return Admitted(self._heartbeat_s, spread_s, known.desired_generation, known.desired)
 
     async def reported(self, node_id: str, reported: Reported) -> None:
@@ -159,6 +165,7 @@ class SimulatedCoordinator:
         """The session of a node has ended; where the node did not say so, it is noticed later."""
         if self._sessions.pop(node.node_id, None) is None:
             return
+        self._handed.leave(node.node_id)
         if not at_once:
             await asyncio.sleep(SILENT_INTERVALS * self._heartbeat_s)
         while node.node_id not in self._sessions and self.up.is_set():
@@ -180,3 +187,4 @@ class SimulatedCoordinator:
                     continue
                 generation, desired = await sessions.desired_of(self.ledger, each.id)
                 node.wanted(generation, desired)
+                self._handed.handed(each.id, desired)
