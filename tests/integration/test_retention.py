@@ -24,9 +24,11 @@ from littoral_cloud.fleet.nodes import OF_A_NODE
 from littoral_cloud.fleet.records import Desired, DesiredModel, Enrolment, Node, Release, dump
 from littoral_cloud.fleet.telemetry import KIND as TELEMETRY
 from littoral_cloud.fleet.view import FleetView
-from littoral_cloud.retention.archive import FOLDER, find
+from littoral_cloud.retention.archive import FOLDER, find, find_all
 from littoral_cloud.retention.controller import DAY_S, FIRST_LOOK_S, LOOK_S, Retention
 from littoral_cloud.retention.parts import RetentionParts, parts_of
+from littoral_cloud.rollouts.assignments import BATCH_NODES, Assignment, assignment_docs, assignment_id
+from littoral_cloud.rollouts.assignments import KIND as ASSIGNMENT
 from littoral_cloud.rollouts.commands import start_rollout
 from littoral_cloud.rollouts.seen_fleet import RECORDS
 from littoral_cloud.rollouts.state import KIND as ROLLOUT
@@ -220,6 +222,33 @@ async def test_ended_rollouts_and_runs_go_into_a_file_and_the_numbers_go_on(ledg
     with pytest.raises(Conflict, match="is archived"):
         await start_rollout(ledger, RELEASE, NOW, number=3)
     assert await start_rollout(ledger, RELEASE, NOW) == "digits-1-r4", "an archived number is not used again"
+
+
+def given(rollout_id: str, nodes: int) -> list[Write]:
+    found = []
+    for number in range(nodes):
+        a = Assignment(rollout_id=rollout_id, node_id=f"n{number:03}", manifest_digest="m", name="x", previous="", generation=1)
+        found.append(Write(ASSIGNMENT, assignment_id(rollout_id, a.node_id), dump(a), 0))
+    return found
+
+
+async def test_what_each_node_got_goes_into_a_file_with_its_rollout_and_is_found_there(
+    ledger: RedisLedger, tmp_path: Path
+) -> None:
+    await seeded(ledger)
+    many = BATCH_NODES + 5
+    writes = [*given("digits-1-r1", many), *given("digits-1-r2", 2), *given("digits-1-r5", 3), *given("digits-1-r6", 1)]
+    for start in range(0, len(writes), BATCH_NODES):
+        await ledger.commit(Change(tuple(writes[start : start + BATCH_NODES])))
+    async with retaining(ledger, tmp_path) as (retained, fence):
+        await retained.rollouts(fence)
+    assert len(find_all(tmp_path, ASSIGNMENT, assignment_id("digits-1-r1", ""))) == many
+    assert [doc.id for doc in find_all(tmp_path, ASSIGNMENT, assignment_id("digits-1-r2", ""))] == [
+        "digits-1-r2/n000",
+        "digits-1-r2/n001",
+    ]
+    assert sorted({id.partition("/")[0] for id in await ids(ledger, ASSIGNMENT)}) == ["digits-1-r5", "digits-1-r6"]
+    assert [doc.id async for doc in assignment_docs(ledger, "digits-1-r5", after="n000", most=1)] == ["digits-1-r5/n001"]
 
 
 async def test_killed_between_writing_and_deleting_it_loses_nothing(ledger: RedisLedger, tmp_path: Path) -> None:

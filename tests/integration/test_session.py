@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -172,6 +173,37 @@ async def test_what_should_be_goes_down_when_it_is_written_and_to_that_node_only
         assert (await other.hear("heartbeat")).sequence == 5
         assert other.desired is not None
         assert other.desired.generation == 0
+
+
+async def handed(fleet: Fleet, model: str, generation: int) -> Mapping[str, Any]:
+    """What a session of n1 was handed, once this intent is in it."""
+    async with asyncio.timeout(PATIENCE_S), fleet.ledger.watch("handed") as news:
+        while True:
+            doc = await fleet.ledger.get("handed", "n1")
+            if doc is not None and doc.body["models"].get(model, {}).get("generation") == generation:
+                models: Mapping[str, Any] = doc.body["models"]
+                return models
+            await anext(news)
+
+
+async def test_when_a_session_was_handed_an_intent_is_written_once_and_not_again_by_the_next_session(fleet: Fleet) -> None:
+    credential = await fleet.enrol("n1")
+    wanted = DesiredModel(manifest_digest=MANIFEST, rollout_id="r", generation=3)
+    await fleet.want("n1", Desired(models={"digits": wanted}))
+    assert await fleet.ledger.get("handed", "n1") is None, "nothing was handed to a node that is not there"
+    before = fleet.clock()
+    async with fleet.client(credential) as client:
+        line = await client.begin()
+        first = (await handed(fleet, "digits", 3))["digits"]
+        assert before <= first["at"] <= fleet.clock()
+        await fleet.want("n1", Desired(models={"digits": replace(wanted, generation=4)}))
+        await line.hear("desired")
+        second = (await handed(fleet, "digits", 4))["digits"]
+        assert second["at"] >= first["at"]
+    async with fleet.client(credential) as client:
+        await client.begin(boot_id="e" * 32)
+        await fleet.want("n1", Desired(models={"digits": replace(wanted, generation=4), "faces": replace(wanted, generation=1)}))
+        assert (await handed(fleet, "faces", 1))["digits"] == second
 
 
 async def test_the_newest_session_of_a_node_takes_over(fleet: Fleet) -> None:

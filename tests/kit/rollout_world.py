@@ -101,6 +101,7 @@ class World:
         self.docs: dict[tuple[str, str], Doc] = {}
         self.trail: list[Audit] = []
         self.actors: dict[str, Actor] = {}
+        self.sessions_open = True  # False: nothing is handed to a session
         self.served: list[tuple[float, str, str]] = []  # when, who, what: everything that was ever served
         for each in artifacts:
             self.put("artifact", each.manifest_digest, dump(each))
@@ -292,7 +293,8 @@ class World:
     def hand(self, node_id: str) -> None:
         """What a session does with a desired state, at its start and after each change."""
         actor = self.actors[node_id]
-        if not load(Presence, self.docs["presence", node_id]).connected or self.away(actor):
+        connected = load(Presence, self.docs["presence", node_id]).connected
+        if not self.sessions_open or not connected or self.away(actor):
             return
         doc = self.docs.get((HANDED, actor.node_id))
         before = load(Handed, doc) if doc else Handed()
