@@ -241,10 +241,10 @@ def _mapping_reader(kind: Any, each: Reader | None) -> Reader:
     def read(value: Any) -> Any:
         if type(value) is not dict and not isinstance(value, Mapping):
             raise _type_error(kind, value)
-        if not value and (get_origin(kind) or kind) is Mapping:
-            return _NOTHING
-        found = dict(value) if each is None else {}
-        for name, part in value.items() if each is not None else ():
+        if each is None or not value:
+            return dict(value) if value or (get_origin(kind) or kind) is not Mapping else _NOTHING
+        found = {}
+        for name, part in value.items():
             try:
                 found[name] = each(part)
             except _Wrong as wrong:
