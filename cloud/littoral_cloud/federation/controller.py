@@ -71,8 +71,11 @@ class RunController:
     async def _sweep(self, fence: Fence) -> None:
         """Takes tasks of runs that are over from the nodes: their worker died before it could."""
         live = {run.run_id for run in await all_runs(self.ledger) if not run.state.terminal}
-        tasks = [load(Desired, doc).federated for doc in await self.ledger.all("desired")]
-        for run_id in {task.run_id for task in tasks if task is not None} - live:
+        found = set[str]()
+        async for page in self.ledger.pages("desired"):
+            tasks = (load(Desired, doc).federated for doc in page if doc.body.get("federated"))
+            found |= {task.run_id for task in tasks if task is not None}
+        for run_id in found - live:
             await forget_run(self.ledger, run_id, fence)
 
     async def _drive(self, run: Run, fence: Fence) -> None:

@@ -120,8 +120,10 @@ async def mark_gone(ledger: Ledger, ended: Callable[[str], bool], now: float) ->
     Args:
         ended: by the coordinator's id.
     """
-    docs = await ledger.all("presence")
-    left = [doc.id for doc in docs if _gone(doc, ended, now) is not None]
+    count, left = 0, list[str]()
+    async for page in ledger.pages("presence"):
+        count += len(page)
+        left += [doc.id for doc in page if _gone(doc, ended, now) is not None]
 
     async def attempt(ids: Sequence[str]) -> None:
         found = [doc for id in ids if (doc := await ledger.get("presence", id)) is not None]
@@ -130,10 +132,12 @@ async def mark_gone(ledger: Ledger, ended: Callable[[str], bool], now: float) ->
 
     for start in range(0, len(left), _AT_ONCE):  # a conflict: one of them came back, or reported something
         await repeat_on_conflict(partial(attempt, left[start : start + _AT_ONCE]))
-    return len(docs)
+    return count
 
 
 def _gone(doc: Doc, ended: Callable[[str], bool], now: float) -> Write | None:
+    if not doc.body.get("connected"):  # of a fleet that is away nothing is parsed
+        return None
     presence = load(Presence, doc)
     if not presence.connected or not ended(presence.coordinator):
         return None

@@ -5,11 +5,12 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, TypeVar
+
+import orjson
 
 from littoral_cloud.fleet.ledger import Doc
 from littoral_cloud.fleet.records import load
@@ -35,7 +36,7 @@ class Interner:
     def __init__(self, whole: frozenset[str], parts: Mapping[str, str]) -> None:
         self._whole = whole
         self._parts = parts
-        self._known: dict[str, dict[str, Any]] = {kind: {} for kind in (*whole, *parts)}
+        self._known: dict[str, dict[bytes, Any]] = {kind: {} for kind in (*whole, *parts)}
 
     def record(self, kind: type[R], doc: Doc) -> R:
         """Raises FleetError where the document is no such record."""
@@ -55,11 +56,11 @@ class Interner:
         return made
 
 
-def _key(value: Any) -> str:
-    return json.dumps(value, sort_keys=True, separators=(",", ":"))
+def _key(value: Any) -> bytes:
+    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
 
 
-def _remembered(known: dict[str, Any], key: str, value: R) -> R:
+def _remembered(known: dict[bytes, Any], key: bytes, value: R) -> R:
     if len(known) >= MOST:
         del known[next(iter(known))]
     known[key] = value

@@ -20,7 +20,7 @@ from littoral_cloud.fleet.records import Artifact, Desired, Enrolment, Node, Pre
 from littoral_cloud.fleet.telemetry import KIND as TELEMETRY
 from littoral_cloud.fleet.telemetry import TelemetryTotals, telemetry_id
 from littoral_cloud.fleet.transfers import UPLOADS
-from littoral_cloud.fleet.windows import MODELS
+from littoral_cloud.fleet.windows import MODELS, NodeModels
 
 DAY_S = 86_400.0
 OF_A_NODE = ("desired", "reported", PRESENCE, PROFILE, MODELS, UPLOADS, TROUBLE, HANDED)
@@ -231,9 +231,13 @@ async def forget(ledger: Ledger, node_id: str) -> None:
     `artifact gc` deletes the blobs that only these named. May be repeated."""
     from littoral_cloud.fleet import drift  # with numpy, which `node list` does without
 
-    documents = [(kind, node_id) for kind in OF_A_NODE]
-    for kind in (TELEMETRY, drift.KIND):
-        documents += [(kind, doc.id) for doc in await ledger.all(kind) if drift.node_and_model(doc.id)[0] == node_id]
-    documents += [("measurement", doc.id) for doc in await ledger.all("measurement") if node_of(doc.id) == node_id]
+    known, desired, reported = await ledger.get_many([(kind, node_id) for kind in (MODELS, "desired", "reported")])
+    of = load(NodeModels, known) if known else NodeModels()
+    on_it = models_on(load(Desired, desired) if desired else Desired(), load(Reported, reported) if reported else None)
+    models = {*of.wanted, *of.others, *on_it}
+    documents = [(kind, telemetry_id(node_id, model)) for kind in (TELEMETRY, drift.KIND) for model in sorted(models)]
+    async for page in ledger.pages("measurement"):
+        documents += [("measurement", doc.id) for doc in page if node_of(doc.id) == node_id]
+    documents += [(kind, node_id) for kind in OF_A_NODE]  # at last: may be repeated
     for start in range(0, len(documents), _AT_ONCE):
         await ledger.commit(Change(tuple(Write(kind, id, None, None) for kind, id in documents[start : start + _AT_ONCE])))

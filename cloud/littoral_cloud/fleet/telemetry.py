@@ -26,6 +26,8 @@ MAX_CLASSES = 10_000
 MAX_SKETCH_CELLS = 16_384
 MAX_JUMP = 2**32
 """By so much the number of a boot's next report may be larger than the last: no node makes as many windows meanwhile."""
+MAX_COUNT = 2**32
+"""In one window: totals fit into 64 bits for as long as nodes live."""
 REMEMBERED_BOOTS = 8
 """Boots of a node whose late reports are still told from repeated ones."""
 
@@ -61,6 +63,9 @@ class WindowReport:
         check_model_name(self.model, "telemetry.model_name")
         if self.manifest_digest:
             check_digest(self.manifest_digest, "telemetry.manifest_digest")
+        for name in ("requests", "failed_requests", "offload_asked", "offload_answered"):
+            if (count := getattr(self, name)) > MAX_COUNT:
+                raise BadInput(f"telemetry.{name}: {count} in one window is over {MAX_COUNT}")
         if self.failed_requests > self.requests:
             raise BadInput(f"telemetry.failed_requests: {self.failed_requests} of {self.requests} requests")
         if self.offload_answered > self.offload_asked:

@@ -12,6 +12,8 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
+import orjson
+
 from littoral.errors import BadInput, Conflict
 from littoral_cloud.fleet.ledger import IN_ORDER, AnnouncementFeed, AuditEntry, Change, CommittedChange, Doc, Fence, Take
 from littoral_cloud.store.announcements import Announcements
@@ -186,7 +188,7 @@ def _check(change: Change) -> None:
 
 def _doc(kind: str, id: str, value: bytes) -> Doc:
     generation, _, body = value.partition(b" ")
-    return Doc(kind, id, int(generation), json.loads(body))
+    return Doc(kind, id, int(generation), orjson.loads(body))
 
 
 def _entry(id: bytes, fields: Sequence[bytes]) -> AuditEntry:

@@ -91,3 +91,9 @@ def test_a_quantile_is_read_off_the_histogram() -> None:
     assert total is not None
     assert LATENCY_BOUNDS_MS[19] < total.serving.latency_ms(0.5) <= LATENCY_BOUNDS_MS[20]
     assert LATENCY_BOUNDS_MS[29] < total.serving.latency_ms(0.95) <= LATENCY_BOUNDS_MS[30]
+
+
+@pytest.mark.parametrize("field", ["requests", "offload_asked"])
+def test_a_count_that_would_overflow_the_totals_is_refused_by_name(field: str) -> None:
+    with pytest.raises(BadInput, match=f"telemetry.{field}: 4294967297 in one window"):
+        report(0, 1, **{field: 2**32 + 1})
