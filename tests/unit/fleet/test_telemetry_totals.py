@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from littoral.errors import BadInput
 from littoral.telemetry import LATENCY_BOUNDS_MS
 from littoral_cloud.fleet.ledger import Doc
 from littoral_cloud.fleet.records import dump, load
