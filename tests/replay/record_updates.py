@@ -64,8 +64,8 @@ async def test_download_resumed(fleet: Fleet, maker: Maker, folder: NodeFolder, 
     part: Path | None = None
     async with asyncio.timeout(PATIENCE_S):
         while part is None or part.stat().st_size < 600_000:
-            part = next(folder.blobs.glob("*.part"), None)
             await asyncio.sleep(0.02)  # no event names how far it is: the file does
+            part = next(folder.blobs.glob("*.part"), None)
     await agent.kill()
     agent = await recorded(folder, trail)
     await reported(fleet, 2, "SUCCEEDED")
