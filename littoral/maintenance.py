@@ -121,15 +121,18 @@ def is_open(window: UpdateWindow, zone: ZoneInfo, now: float) -> bool:
 
 def opens_at(window: UpdateWindow, zone: ZoneInfo, now: float) -> float:
     """When the window is open next: now, where it is open; seconds since 1970-01-01 UTC."""
-    if is_open(window, zone, now):
+    if not window.parts:
         return now
-    return _next_opening(window, zone, now // 60)
+    opens = _next_opening(window, zone, now // 60)
+    return now if opens is None else opens
 
 
 @lru_cache(maxsize=4096)
-def _next_opening(window: UpdateWindow, zone: ZoneInfo, minute: float) -> float:
-    """After this minute since 1970, in which the window is closed. Nodes with one window and one zone share the answer."""
+def _next_opening(window: UpdateWindow, zone: ZoneInfo, minute: float) -> float | None:
+    """After this minute since 1970; None: it is open in it. Nodes with one window and one zone share the answer."""
     closed = minute * 60
+    if is_open(window, zone, closed):
+        return None
     first = datetime.fromtimestamp(closed, zone).replace(hour=0, minute=0, second=0, microsecond=0, tzinfo=None)
     for day in range(-1, 3 * _WEEK_DAYS):  # a window whose only day is left out by daylight saving opens a week later
         found = sorted(at for at in _changes(window, zone, first + timedelta(days=day)) if at > closed)

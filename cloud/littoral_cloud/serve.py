@@ -136,7 +136,7 @@ def _controllers(core: Core, hub: SessionHub, teachers: TeacherService, certific
     """What runs beside the listeners, by name."""
     rng = random.Random()  # noqa: S311 - jitter
     view = FleetView(core.ledger, {**RECORDS, RUN: Run})
-    fleet, settings = SeenFleet(view), core.settings
+    fleet, settings = SeenFleet(view, core.settings.approval_above), core.settings
     left_out = QuarantinePolicy(settings.quarantine_failures, settings.quarantine_within_s, settings.quarantine_lasts_s)
     running: dict[str, Any] = {
         "view": view.run(),

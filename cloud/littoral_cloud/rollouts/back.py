@@ -21,6 +21,7 @@ BACK = RolloutPolicy(
     probation=UNJUDGED,
     max_accuracy_loss=1.0,
     allow_interface_change=True,
+    way_back=True,
     window=ALWAYS,
     defer_s=0.0,
 )

@@ -10,7 +10,7 @@ from littoral.transport import LONGEST_DEFERRAL_S, LONGEST_PROBATION_S
 from littoral_cloud.fleet.cohorts import matching
 from littoral_cloud.fleet.ledger import Audit, Change, Doc, Ledger, Write, until
 from littoral_cloud.fleet.records import Enrolment, Node, Probation, Release, dump, load
-from littoral_cloud.rollouts.eligibility import refusal
+from littoral_cloud.rollouts.eligibility import refusal, share_that_could_take
 from littoral_cloud.rollouts.numbers import highest_archived, rollout_id
 from littoral_cloud.rollouts.preview import could_take, new_rollout, read_before
 from littoral_cloud.rollouts.seen import RolloutView
@@ -51,7 +51,7 @@ async def start_rollout(
     policy = policy or RolloutPolicy()
     await check_start(ledger, release, policy)
     large = not large_first_wave and may_be_large(policy)
-    asks = not policy.approval and approval_above < 1
+    asks = not policy.approval and not policy.way_back and approval_above < 1
     if large or asks:
         seen = await read_before(ledger, release, policy, now)
         if large:
@@ -108,12 +108,6 @@ async def check_start(ledger: Ledger, release: Release, policy: RolloutPolicy) -
     if named and not any(node.enrolment is Enrolment.ACCEPTED for node in named):
         states = ", ".join(first_of(named, lambda node: f"{node.name} is {node.enrolment.value}"))
         raise BadInput(f"--nodes: matches no node of the fleet: {states}", hint="littoral-cloud node list")
-
-
-def share_that_could_take(seen: RolloutView) -> float:
-    """The part of the fleet that the rollout could reach, by what is known before a measurement; connected or not."""
-    fleet = [node for node in seen.nodes.values() if node.node.enrolment is Enrolment.ACCEPTED]
-    return sum(refusal(node, seen) is None for node in fleet) / len(fleet) if fleet else 1.0
 
 
 def _refuse_large_first_wave(seen: RolloutView, now: float) -> None:

@@ -22,6 +22,7 @@ from littoral_cloud.rollouts.assignments import (
 from littoral_cloud.rollouts.assignments import KIND as ASSIGNMENT
 from littoral_cloud.rollouts.eligibility import FITS_BUDGET
 from littoral_cloud.rollouts.events import (
+    ApprovalWanted,
     LastWavePassed,
     MeasurersWanted,
     NobodyCan,
@@ -44,6 +45,7 @@ from littoral_cloud.rollouts.events import (
 from littoral_cloud.rollouts.intents import back, candidate
 from littoral_cloud.rollouts.judge import observe
 from littoral_cloud.rollouts.measuring import still_to_measure
+from littoral_cloud.rollouts.permission import begin_by
 from littoral_cloud.rollouts.plan import sizes_left
 from littoral_cloud.rollouts.seen import RolloutView
 from littoral_cloud.rollouts.state import (
@@ -62,7 +64,7 @@ from littoral_cloud.rollouts.waves import ended, next_started, sizes_of, split, 
 from littoral_cloud.rollouts.wording import first_of, nodes_in_audit
 
 ACTOR = "rollouts"
-_IN_ITS_STATE = (Waits, MeasurersWanted, NodesDue, NodesAnswered, NodesNotReached, NodesGoBack)
+_IN_ITS_STATE = (Waits, ApprovalWanted, MeasurersWanted, NodesDue, NodesAnswered, NodesNotReached, NodesGoBack)
 """Events after which the rollout stays where it was, with the time that it had."""
 
 
@@ -163,6 +165,10 @@ def apply(seen: RolloutView, event: RolloutEvent, now: float) -> Decision:
 def _in_its_state(seen: RolloutView, event: RolloutEvent, now: float) -> Decision:
     rollout = seen.rollout
     match event:
+        case ApprovalWanted(share):
+            policy = replace(rollout.policy, approval=True)
+            asked = replace(rollout, policy=policy, deadline=begin_by(policy, rollout.created_at))
+            return Decision(asked, {}, (_line(seen, "rollout.approval-wanted", {"share": round(share, 4)}),))
         case MeasurersWanted(ask):
             return Decision(rollout, _asked(seen, ask))  # who is asked now has the rest of the time
         case NodesDue():

@@ -210,3 +210,9 @@ def _first_no(node: FleetNode, seen: RolloutView, rules: Sequence[Rule]) -> tupl
         if (reason := rule(node, seen)) is not None:
             return rule.__name__.replace("_", "-"), reason
     return None
+
+
+def share_that_could_take(seen: RolloutView) -> float:
+    """The part of the fleet that the rollout could reach, by what is known before a measurement; connected or not."""
+    fleet = [node for node in seen.nodes.values() if node.node.enrolment is Enrolment.ACCEPTED]
+    return sum(refusal(node, seen) is None for node in fleet) / len(fleet) if fleet else 1.0

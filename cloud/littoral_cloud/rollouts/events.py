@@ -23,6 +23,13 @@ class Waits(RolloutEvent):
 
 
 @dataclass(frozen=True, slots=True)
+class ApprovalWanted(RolloutEvent):
+    """It could reach more of the fleet than this coordinator lets one person decide."""
+
+    share: float  # of the fleet, that it could reach
+
+
+@dataclass(frozen=True, slots=True)
 class TurnCame(RolloutEvent):
     """No older rollout of the model runs."""
 

@@ -89,7 +89,7 @@ def _deadline(seen: RolloutView, waits: Waits, now: float) -> tuple[float | None
 def _waits_for_turns(seen: RolloutView, waits: Waits) -> bool:
     """Whether it waits for nodes that were asked for nothing yet: they are away, or their window is closed."""
     if seen.rollout.state is S.MEASURING:
-        return bool(waits.nodes) and all(seen.digests.isdisjoint(seen.nodes[id].desired.benchmarks) for id in waits.nodes)
+        return all(seen.digests.isdisjoint(seen.nodes[id].desired.benchmarks) for id in waits.nodes)
     return seen.rollout.state is S.WAVE and not seen.assignments.answered(NodeAnswer.AWAITED)
 
 

@@ -13,8 +13,9 @@ from itertools import chain, islice
 from littoral_cloud.fleet.records import Enrolment
 from littoral_cloud.rollouts.answers import NodeAnswer, answer_of, bad_end, not_ours
 from littoral_cloud.rollouts.assignments import BATCH_NODES, Assignment, AssignmentEvent, AssignmentState, Ineligible, moved
-from littoral_cloud.rollouts.eligibility import ABSENT, absence, refusal
+from littoral_cloud.rollouts.eligibility import ABSENT, absence, refusal, share_that_could_take
 from littoral_cloud.rollouts.events import (
+    ApprovalWanted,
     MeasurersWanted,
     NobodyCan,
     NodesAnswered,
@@ -65,6 +66,8 @@ def _observe_pending(seen: RolloutView, now: float) -> RolloutEvent:
         return RolloutAborted(f"aborted by {rollout.aborted_by}")
     if (waits := not_yet(rollout, seen.rollout_id, now)) is not None:
         return waits
+    if (share := _asks_approval(seen)) is not None:
+        return ApprovalWanted(share)
     place = (rollout.created_at, seen.rollout_id)
     before = sorted(
         id
@@ -88,6 +91,15 @@ def _observe_pending(seen: RolloutView, now: float) -> RolloutEvent:
     if now >= rollout.deadline:
         return RolloutExpired(f"no node came within {rollout.policy.pending_s:g} s: {listed(absent_nodes(could, now))}")
     return Waits(absent_nodes(could, now), rollout.deadline, frozenset(node.id for node in could))
+
+
+def _asks_approval(seen: RolloutView) -> float | None:
+    """The part of the fleet that it could reach, where that is more than one person may decide."""
+    policy = seen.rollout.policy
+    if policy.approval or policy.way_back or seen.approval_above >= 1:
+        return None
+    share = share_that_could_take(seen)
+    return share if share > seen.approval_above else None
 
 
 def _comes_first(other: Rollout, id: str, place: tuple[float, str], seen: RolloutView, now: float) -> bool:

@@ -57,6 +57,7 @@ class RolloutView:
     others: Mapping[str, Rollout]  # the other rollouts that have not ended, by id
     assignments: AssignmentBook = field(default_factory=AssignmentBook)
     behind_s: float = 0.0  # how old the oldest change is that this look does not know yet
+    approval_above: float = 1.0  # a rollout that could reach more of the fleet needs approval
 
     @cached_property
     def named(self) -> frozenset[str]:

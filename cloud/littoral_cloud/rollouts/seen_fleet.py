@@ -49,10 +49,12 @@ class SeenFleet:
 
     Args:
         view: follows RECORDS; it does not run yet.
+    approval_above: of rollouts that could reach more of the fleet, approval is asked; 1: of none.
     """
 
-    def __init__(self, view: FleetView) -> None:
+    def __init__(self, view: FleetView, approval_above: float = 1.0) -> None:
         self.view = view
+        self._approval_above = approval_above
         self.nodes: dict[str, FleetNode] = {}
         self.measurements = MeasurementIndex()
         self._books: dict[str, AssignmentBook] = {}  # of rollouts that go on
@@ -82,7 +84,7 @@ class SeenFleet:
             self.measurements,
             self._books,
         )
-        return replace(snapshot.of(rollout_id), behind_s=self.view.behind_s)
+        return replace(snapshot.of(rollout_id), behind_s=self.view.behind_s, approval_above=self._approval_above)
 
     def assignment(self, rollout_id: str, node_id: str) -> Assignment | None:
         """Of a rollout that goes on, or ended."""

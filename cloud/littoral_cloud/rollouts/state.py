@@ -22,6 +22,7 @@ from littoral.errors import FleetError
 from littoral_cloud.fleet.records import Probation
 from littoral_cloud.rollouts.assignments import Ineligible
 from littoral_cloud.rollouts.events import (
+    ApprovalWanted,
     LastWavePassed,
     MeasurersWanted,
     NobodyCan,
@@ -81,6 +82,7 @@ class RolloutPolicy:
     restore_s: float = 120.0
     not_before: float = 0.0  # seconds since 1970-01-01 UTC
     approval: bool = False  # it waits until somebody other than who started it approves it
+    way_back: bool = False  # to a release that has passed before: no setting asks for approval
     approval_s: float = 3 * 86_400.0
     window: str = ""  # when nodes are updated, as littoral.maintenance reads it; "": each in its own window
     defer_s: float = 3_600.0  # for how long a node may put its update off
@@ -162,6 +164,7 @@ S = RolloutState
 
 MOVES: Mapping[tuple[RolloutState, type[RolloutEvent]], RolloutState] = {
     (S.PENDING, Waits): S.PENDING,
+    (S.PENDING, ApprovalWanted): S.PENDING,
     (S.PENDING, TurnCame): S.MEASURING,
     (S.PENDING, NobodyNow): S.PENDING,
     (S.PENDING, NobodyCan): S.FAILED,
@@ -191,8 +194,9 @@ MOVES: Mapping[tuple[RolloutState, type[RolloutEvent]], RolloutState] = {
 """Every pair of state and event that is not here is refused on purpose: `decide` raises IllegalMove."""
 
 EVENTS: tuple[type[RolloutEvent], ...] = (
-    *(Waits, TurnCame, MeasurersWanted, Planned, NothingToDo, NobodyNow, NobodyCan, NodesDue, NodesAnswered, NodesNotReached),
-    *(WavePassed, LastWavePassed, RolloutStopped, RolloutExpired, RolloutAborted, NodesGoBack, Restored),
+    *(Waits, ApprovalWanted, TurnCame, MeasurersWanted, Planned, NothingToDo, NobodyNow, NobodyCan),
+    *(NodesDue, NodesAnswered, NodesNotReached, WavePassed, LastWavePassed),
+    *(RolloutStopped, RolloutExpired, RolloutAborted, NodesGoBack, Restored),
 )
 
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from littoral.errors import BadInput, NotFound
 from littoral_cloud.cli.moments import parse_moment
 from littoral_cloud.fleet.ledger import Change, Ledger, Write
+from littoral_cloud.rollouts.back import BACK
 from littoral_cloud.rollouts.commands import read_rollout, start_rollout
-from littoral_cloud.rollouts.events import RolloutExpired, Waits
+from littoral_cloud.rollouts.decide import Decision, next_actions
+from littoral_cloud.rollouts.events import ApprovalWanted, RolloutExpired, Waits
 from littoral_cloud.rollouts.judge import observe
 from littoral_cloud.rollouts.permission import approved
 from littoral_cloud.rollouts.state import Rollout, RolloutPolicy, RolloutState
@@ -137,6 +141,27 @@ async def test_a_setting_asks_it_of_rollouts_above_a_part_of_the_fleet(
     await ledger.commit(Change(tuple(Write(doc.kind, doc.id, doc.body, 0) for doc in world.docs.values())))
     id = await start_rollout(ledger, release, world.now, RolloutPolicy(nodes=nodes), approval_above=above, actor="ada")
     assert (await read_rollout(ledger, id))[1].policy.approval is needed
+
+
+def test_a_coordinator_asks_it_also_where_who_started_the_rollout_did_not() -> None:
+    world = fleet()
+    id, way_back = world.start(world.release(1, GOOD), by="ada"), world.start(world.release(2, OLD), BACK)
+
+    def look(rollout_id: str) -> Decision | Waits:
+        return next_actions(replace(world.snapshot().of(rollout_id), approval_above=0.5), world.now)
+
+    decision = look(id)
+    assert isinstance(decision, Decision)
+    assert [(line.action, line.details["share"]) for line in decision.audit] == [("rollout.approval-wanted", 1.0)]
+    for change in decision.changes(world.snapshot().of(id)):
+        world.commit(change)
+    wanted = world.rollout(id)
+    assert (wanted.state, wanted.policy.approval) == (RolloutState.PENDING, True)
+    assert wanted.deadline == world.now + 3 * DAY_S + 3_600.0
+    assert isinstance(look(id), Waits)
+    small = world.start(world.release(3, GOOD), RolloutPolicy(nodes=("a",)))
+    for other in (way_back, small):  # the way out, and one that could reach half of the fleet and no more
+        assert not isinstance(observe(replace(world.snapshot().of(other), approval_above=0.5), world.now), ApprovalWanted)
 
 
 @pytest.mark.parametrize(

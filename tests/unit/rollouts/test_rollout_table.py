@@ -11,6 +11,7 @@ from littoral_cloud.rollouts import assignments
 from littoral_cloud.rollouts.assignments import Assignment, AssignmentEvent, AssignmentState, IllegalAssignmentMove, moved
 from littoral_cloud.rollouts.decide import apply
 from littoral_cloud.rollouts.events import (
+    ApprovalWanted,
     LastWavePassed,
     MeasurersWanted,
     NobodyCan,
@@ -65,6 +66,7 @@ IN_PLACE = (MeasurersWanted, NodesDue, NodesAnswered, NodesNotReached, NodesGoBa
 
 EXAMPLES: dict[type[RolloutEvent], RolloutEvent] = {
     Waits: Waits(("for ever",), 2e9),
+    ApprovalWanted: ApprovalWanted(0.5),
     TurnCame: TurnCame(()),
     MeasurersWanted: MeasurersWanted({"b": (GOOD.manifest_digest,)}),
     Planned: Planned((PLANNED,), ()),
@@ -113,6 +115,9 @@ def test_every_pair_of_state_and_event_is_a_move_or_a_refusal(state: RolloutStat
     if event is MeasurersWanted:  # time goes on for those that are asked later, too
         assert after == seen.rollout
         assert decision.desired["b"].benchmarks == (GOOD.manifest_digest,)
+    elif event is ApprovalWanted:
+        assert after == replace(seen.rollout, policy=after.policy, deadline=after.deadline)
+        assert after.policy.approval
     elif event in IN_PLACE:
         assert after.entered_at == seen.rollout.entered_at
         assert decision.assignments
