@@ -60,7 +60,6 @@ def plan(fleet: SeenFleet, release_id: str) -> None:
         created_at=seen_at,
         entered_at=seen_at,
         deadline=seen_at + 180,
-        cohort=tuple(sorted(fleet.nodes)),
     )
     seen = Snapshot(
         {ROLLOUT: (1, rollout)},

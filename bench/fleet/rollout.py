@@ -73,10 +73,11 @@ async def _outcome(scene: Scene, id: str, limit_s: float) -> str:
                 doc = await core.ledger.get(KIND, id)
                 assert doc is not None
                 rollout = load(Rollout, doc)
-                done = sum(wave.ended_at is not None for wave in rollout.waves)
-                now = f"{rollout.state}, {done} of {len(rollout.waves)} waves" + (
-                    f": {rollout.reason[:80]}" if rollout.reason else ""
+                done, of = (
+                    rollout.waves_started - (rollout.running_wave is not None),
+                    rollout.waves_started + rollout.waves_to_come,
                 )
+                now = f"{rollout.state}, {done} of {of} waves" + (f": {rollout.reason[:80]}" if rollout.reason else "")
                 if now != last:
                     tell(f"  {now}")
                     last = now

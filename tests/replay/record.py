@@ -12,9 +12,12 @@ import json
 import random
 import tempfile
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
+from typing import Any, cast
 
-from littoral_cloud.fleet.ledger import Change, Ledger, Write
+from littoral_cloud.fleet.ledger import Change, CommittedChange, Fence, Ledger, Write
 from littoral_cloud.fleet.records import UpdateState
 from littoral_cloud.rollouts.back import withdraw_everywhere
 from littoral_cloud.rollouts.commands import read_rollout, start_rollout
@@ -33,6 +36,12 @@ SLOW = Fate(takes_s=1_000.0)
 BAD = Fate({GOOD.manifest_digest: UpdateState.ROLLED_BACK})
 LATER = RolloutPolicy(pending_s=600.0)
 
+MANY = {f"n{number:03}": Fate(takes_s=1.0) for number in range(450)}
+"""More than two batches of nodes."""
+IN_BATCHES = RolloutPolicy(wave_sizes=(1,), most_nodes=450)
+KILLED = frozenset({"killed-after-each-commit", "killed-on-the-way-back"})
+"""Scenarios in which each controller makes one commit, and is gone."""
+
 Act = Callable[[Ledger, str], Awaitable[object]]
 SCENARIOS: dict[str, tuple[dict[str, Fate], RolloutPolicy, Act | None]] = {
     "promoted": ({"a": Fate(), "b": Fate(), "c": Fate()}, RolloutPolicy(), None),
@@ -44,34 +53,60 @@ SCENARIOS: dict[str, tuple[dict[str, Fate], RolloutPolicy, Act | None]] = {
         RolloutPolicy(),
         lambda ledger, id: withdraw_everywhere(ledger, id.rpartition("-r")[0], "it is wrong", "alice"),
     ),
+    "killed-after-each-commit": (MANY, IN_BATCHES, None),
+    "killed-on-the-way-back": (MANY | {"n007": replace(BAD, takes_s=3.0)}, IN_BATCHES, None),
 }
 
 
-async def recorded(ledger: Ledger, world: World, policy: RolloutPolicy, act: Act | None) -> str:
+class Killed(Exception):
+    pass
+
+
+class MortalLedger:
+    """The ledger of a controller that is gone after one commit."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self.ledger, self.commits = ledger, 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.ledger, name)
+
+    async def commit(self, change: Change, *, fence: Fence | None = None) -> CommittedChange:
+        if self.commits:
+            raise Killed
+        self.commits += 1
+        return await self.ledger.commit(change, fence=fence)
+
+
+async def recorded(ledger: Ledger, world: World, policy: RolloutPolicy, act: Act | None, *, killed: bool = False) -> str:
     """Runs one rollout to its end; gives its id. `act` is called in the first wave."""
     release = world.release(1, GOOD)
     await _to_ledger(world, ledger)
     id = await start_rollout(ledger, release, world.now, policy, actor="alice")
     async with following(ledger) as fleet:
-        controller = Controller(ledger, fleet, lambda: world.now, random.Random(1))
         while True:
             await fleet.view.catch_up()
-            await controller.advance(None)
+            of_controller = cast(Ledger, MortalLedger(ledger)) if killed else ledger
+            with suppress(Killed):
+                await Controller(of_controller, fleet, lambda: world.now, random.Random(1)).advance(None)
             for kind in ("rollout", "desired", "assignment"):
                 world.docs |= {(kind, doc.id): doc for doc in await ledger.all(kind)}
+            for node_id in world.actors:
+                world.hand(node_id)
             rollout = (await read_rollout(ledger, id))[1]
             if rollout.state in ENDED:
                 return id
             if act is not None and rollout.running_wave is not None:
                 await act(ledger, id)
                 act = None
-            world.tick(5.0)
+            world.tick(1.0 if killed else 5.0)
             await _to_ledger(world, ledger)
 
 
 async def _to_ledger(world: World, ledger: Ledger) -> None:
     docs = [doc for (kind, _), doc in world.docs.items() if kind not in ("rollout", "desired", "assignment")]
-    await ledger.commit(Change(tuple(Write(doc.kind, doc.id, doc.body, None) for doc in docs)))
+    for start in range(0, len(docs), 500):
+        await ledger.commit(Change(tuple(Write(doc.kind, doc.id, doc.body, None) for doc in docs[start : start + 500])))
 
 
 async def _record(name: str, endpoint: Endpoint) -> None:
@@ -80,7 +115,7 @@ async def _record(name: str, endpoint: Endpoint) -> None:
     for node_id, fate in fates.items():
         world.add_node(node_id, fate, serving=OLD.manifest_digest)
     async with RedisLedger.open(endpoint, lambda: world.now, fleet=name) as ledger:
-        id = await recorded(ledger, world, policy, act)
+        id = await recorded(ledger, world, policy, act, killed=name in KILLED)
         ended = (await read_rollout(ledger, id))[1].state
         head = {"rollout": id, "ended": ended}
         lines = [

@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from littoral.errors import Conflict, FleetError, LostLease, Unavailable
@@ -76,11 +76,12 @@ class Controller:
         self._attention[rollout_id] = None
         try:
             seen = self._fleet.of(rollout_id)
-            decision = await self._decision(seen)
+            still = replace(seen, nodes=dict(seen.nodes)) if self._takes_long(seen) else seen
+            decision = await self._decision(still)
             if isinstance(decision, Waits):
                 self._attention[rollout_id] = Attention.after(seen, decision)
                 return False
-            if await self._committed(decision.changes(seen), fence) and decision.rollout.state is not seen.rollout.state:
+            if await self._committed(decision.changes(still), fence) and decision.rollout.state is not seen.rollout.state:
                 log.info("rollout %s: %s", rollout_id, decision.rollout.state)
         except (LostLease, Unavailable):
             raise
@@ -89,7 +90,7 @@ class Controller:
             return False
         return rollout_id in self._fleet.live_rollouts()
 
-    async def _committed(self, changes: Sequence[Change], fence: Fence | None) -> bool:
+    async def _committed(self, changes: Iterable[Change], fence: Fence | None) -> bool:
         """False where somebody wrote in between: it is read again, to decide again."""
         for change in changes:
             try:
@@ -102,7 +103,11 @@ class Controller:
         return True
 
     async def _decision(self, seen: RolloutView) -> Decision | Waits:
-        now = self._clock()
-        if len(seen.nodes) <= MANY_NODES or seen.rollout.state not in _WHOLE_FLEET:
-            return next_actions(seen, now)
-        return await asyncio.to_thread(next_actions, replace(seen, nodes=dict(seen.nodes)), now)
+        """What it was made from must stand still for as long as its changes are written: they expect the generations of then."""
+        if self._takes_long(seen):
+            return await asyncio.to_thread(next_actions, seen, self._clock())
+        return next_actions(seen, self._clock())
+
+    @staticmethod
+    def _takes_long(seen: RolloutView) -> bool:
+        return len(seen.nodes) > MANY_NODES and seen.rollout.state in _WHOLE_FLEET

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from littoral_cloud.fleet.ledger import Audit, Change, Write
@@ -77,22 +77,28 @@ class Decision:
     audit: tuple[Audit, ...] = ()
     assignments: Mapping[str, Assignment | None] = field(default_factory=dict)  # by node id
 
-    def changes(self, seen: RolloutView) -> tuple[Change, ...]:
+    def changes(self, seen: RolloutView) -> Iterator[Change]:
         """To be committed one after another: of BATCH_NODES nodes each, the last with the rollout itself. Where only some were
-        committed, the rollout stands as before, and the same decision made again gives the rest of them."""
+        committed, the rollout stands as before, and the same decision made again gives the rest of them.
+
+        Args:
+            seen: what the decision was made from.
+        """
         nodes = list(dict.fromkeys((*self.desired, *self.assignments)))
         batches = [nodes[start : start + BATCH_NODES] for start in range(0, len(nodes), BATCH_NODES)] or [[]]
-        writes = [tuple(write for node_id in batch for write in self._of(node_id, seen)) for batch in batches]
-        if self.rollout != seen.rollout:
-            writes[-1] = (Write(KIND, seen.rollout_id, dump(self.rollout), seen.generation), *writes[-1])
-        return (*(Change(each) for each in writes[:-1]), Change(writes[-1], self.audit))
+        for batch in batches[:-1]:
+            yield Change(tuple(self._of(batch, seen)))
+        moved_on = self.rollout != seen.rollout
+        itself = (Write(KIND, seen.rollout_id, dump(self.rollout), seen.generation),) if moved_on else ()
+        yield Change((*itself, *self._of(batches[-1], seen)), self.audit)
 
-    def _of(self, node_id: str, seen: RolloutView) -> Iterable[Write]:
-        if node_id in self.desired:
-            yield Write("desired", node_id, dump(self.desired[node_id]), seen.nodes[node_id].desired_generation)
-        if node_id in self.assignments:
-            generation, after = seen.assignments.held.get(node_id, (0, None))[0], self.assignments[node_id]
-            yield Write(ASSIGNMENT, assignment_id(seen.rollout_id, node_id), dump(after) if after else None, generation)
+    def _of(self, batch: Sequence[str], seen: RolloutView) -> Iterator[Write]:
+        for node_id in batch:
+            if node_id in self.desired:
+                yield Write("desired", node_id, dump(self.desired[node_id]), seen.nodes[node_id].desired_generation)
+            if node_id in self.assignments:
+                generation, after = seen.assignments.held.get(node_id, (0, None))[0], self.assignments[node_id]
+                yield Write(ASSIGNMENT, assignment_id(seen.rollout_id, node_id), dump(after) if after else None, generation)
 
 
 def next_actions(seen: RolloutView, now: float) -> Decision | Waits:
@@ -209,7 +215,8 @@ def _wave_line(seen: RolloutView, nodes: Sequence[str]) -> tuple[Audit, ...]:
     wave = seen.rollout.running_wave
     if wave is None or wave.told_at is not None:
         return ()
-    mine = (*seen.assignments.of_wave(wave.number), *nodes)
+    held = seen.assignments.held
+    mine = (*sorted(seen.assignments.of_wave(wave.number), key=lambda id: held[id][1].order), *nodes)
     return (_line(seen, "rollout.wave-started", {"wave": wave.number, **nodes_in_audit("nodes", mine)}),) if mine else ()
 
 

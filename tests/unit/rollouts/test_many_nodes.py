@@ -307,7 +307,7 @@ def test_a_look_after_a_batch_has_answered_costs_the_same_however_many_nodes_are
         answered = replace(seen, nodes=nodes, assignments=book)
         decision = planned(answered)
         assert len(decision.assignments) == FEW // 2
-        return lambda: planned(answered).changes(answered)
+        return lambda: list(planned(answered).changes(answered))
 
     assert calls_of(look_of(TEN_TIMES_FEW)) <= 1.1 * calls_of(look_of(FEW))
 

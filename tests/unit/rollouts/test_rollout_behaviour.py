@@ -331,7 +331,7 @@ def test_a_decision_on_an_old_reading_is_refused_whole() -> None:
     decision = next_actions(stale.of(id), world.now)
     assert isinstance(decision, Decision)
     with pytest.raises(Conflict):
-        world.commit(decision.changes(stale.of(id))[0])
+        world.commit(next(decision.changes(stale.of(id))))
     assert world.rollout(id).state is RolloutState.PENDING
     assert run(world, id).state is RolloutState.SUCCEEDED
     assert world.desired("a")[1].models["other"] == other
