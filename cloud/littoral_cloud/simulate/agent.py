@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, replace
 
-from littoral_cloud.fleet.evidence import ProbationResult
+from littoral_cloud.fleet.evidence import NodeEvidence, ProbationResult
 from littoral_cloud.fleet.records import DesiredModel, ReportedModel, UpdateState
 from littoral_node.link.retry import RECENT_S, next_attempt, pause_s
 from littoral_node.update.events import (
@@ -33,12 +33,15 @@ from littoral_node.update.events import (
     UpdateEvent,
     Verified,
 )
+from littoral_node.update.growing import EVIDENCE_EVERY_S, GROWN, worth_a_report
 from littoral_node.update.opening import Standing, is_known, opened
 from littoral_node.update.state import ENDS, ProbationPolicy, S, Update, step
 from littoral_node.update.verdict import EARLY_FAILURES, too_often, worse_on_examples
 
 __all__ = [
     "EARLY_FAILURES",
+    "EVIDENCE_EVERY_S",
+    "GROWN",
     "RECENT_S",
     "Committed",
     "Fetched",
@@ -47,10 +50,12 @@ __all__ = [
     "OutOfReach",
     "ProbationFailed",
     "ProbationPassed",
+    "ProbationPolicy",
     "Ready",
     "Reserved",
     "RetryStep",
     "RunStep",
+    "S",
     "Shadowed",
     "SimulatedAgent",
     "StepFailed",
@@ -63,6 +68,7 @@ __all__ = [
     "pause_s",
     "too_often",
     "worse_on_examples",
+    "worth_a_report",
 ]
 
 
@@ -134,7 +140,7 @@ class SimulatedAgent:
             return None
         return self.apply(AgentResumed(self.update.generation), now)
 
-    def reported(self) -> ReportedModel:
+    def reported(self, evidence: NodeEvidence | None) -> ReportedModel:
         """As littoral_node.update.desired reports it."""
         update = self.update
         found = ReportedModel(
@@ -159,7 +165,13 @@ class SimulatedAgent:
             reason=update.reason,
             detail=update.detail,
             probation=probation,
+            evidence=evidence,
         )
+
+
+_PRAISE = NodeEvidence(
+    requests=1_000_000, requests_before=1_000_000, failed_before=10, examples=100_000, compared=1_000, agreed=1_000
+)
 
 
 def lied(truth: ReportedModel, lie: str) -> ReportedModel:
@@ -168,5 +180,7 @@ def lied(truth: ReportedModel, lie: str) -> ReportedModel:
     if truth.state in (UpdateState.UNSPECIFIED, UpdateState.ABORTED):
         return truth
     if lie == "succeeded":
-        return replace(truth, state=UpdateState.SUCCEEDED, serving=truth.target, reason="", detail="", probation=None)
+        return replace(
+            truth, state=UpdateState.SUCCEEDED, serving=truth.target, reason="", detail="", probation=None, evidence=_PRAISE
+        )
     return replace(truth, state=UpdateState.ROLLED_BACK, reason="failure-rate", detail="invented", probation=None)

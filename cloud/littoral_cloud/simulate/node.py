@@ -1,6 +1,6 @@
 """A simulated node: its machine is drawn, its update and its reconnecting are the agent's own code (agent.py).
 
-Two tasks: `run` is switched on and off and keeps a session; `_carry_on` performs the update under way, one step after another. A
+Two tasks: `run` is switched on and off and keeps a session; updates.py performs the update under way, one step after another. A
 report is sent when the node waits next, so that states which follow in the same moment are one message.
 """
 
@@ -9,36 +9,16 @@ from __future__ import annotations
 import asyncio
 
 from littoral import PROTOCOL_VERSION
-from littoral.backoff import Backoff
 from littoral_cloud.fleet.measurements import MeasurementRecord
-from littoral_cloud.fleet.records import Desired, Presence, Reported, ReportedModel
-from littoral_cloud.simulate.agent import (
-    RECENT_S,
-    Committed,
-    Fetched,
-    Loaded,
-    OutOfReach,
-    Ready,
-    Reserved,
-    RetryStep,
-    RunStep,
-    Shadowed,
-    SimulatedAgent,
-    StepFailed,
-    UpdateEvent,
-    Verified,
-    lied,
-    next_attempt,
-    pause_s,
-)
+from littoral_cloud.fleet.records import Desired, Presence, Reported
+from littoral_cloud.simulate.agent import RECENT_S, next_attempt, pause_s
 from littoral_cloud.simulate.coordinator import Admitted, SentAway
 from littoral_cloud.simulate.downloads import Downloads
 from littoral_cloud.simulate.population import NodeTraits
 from littoral_cloud.simulate.scenario import DAY_S
 from littoral_cloud.simulate.surroundings import Surroundings
-from littoral_cloud.simulate.trials import probation
+from littoral_cloud.simulate.updates import SimulatedUpdates
 
-_RETRY = Backoff(0.5, 30.0)
 MEASURING_S = 10.0
 """That a node takes to measure one candidate, about."""
 
@@ -46,17 +26,16 @@ MEASURING_S = 10.0
 class SimulatedNode:
     def __init__(self, traits: NodeTraits, serving: str, around: Surroundings) -> None:
         self.traits = traits
-        self.agent = SimulatedAgent(around.model, serving)
         self._around = around
         self._boot_id = ""
         self._generation = 0  # of its reports
         self._unsent = True
         self._seen = -1  # generation of the desired state
-        self._updating: asyncio.Task[None] | None = None
         self._measuring: set[str] = set()
         self._online = asyncio.Event()
         self._ended = asyncio.Event()  # the session
         self._downloads = Downloads(around, traits.down_bytes_s, self._online, self._ended)
+        self._updates = SimulatedUpdates(traits, serving, around, self._downloads, self._online, self._changed, self._send)
 
     @property
     def node_id(self) -> str:
@@ -78,18 +57,12 @@ class SimulatedNode:
                 await self._switch_off()
 
     def _boot(self) -> None:
-        now = self._around.clock()
         self._boot_id = f"{self._around.rng.getrandbits(128):032x}"
-        self._generation = int(now * 1000)
-        self._around.books.serves(self.node_id, self.agent.answers, now)
-        self._follow(self.agent.resume(now))
+        self._generation = int(self._around.clock() * 1000)
+        self._updates.boot()
 
     async def _switch_off(self) -> None:
-        now = self._around.clock()
-        if self._updating is not None:
-            self._updating.cancel()
-        self.agent.drain(now)
-        self._around.books.serves(self.node_id, "", now)
+        self._updates.switch_off()
         if self._online.is_set():
             self._online.clear()
             await self._around.coordinator.silent(self, at_once=True)
@@ -165,15 +138,13 @@ class SimulatedNode:
         said = Reported(
             generation=self._generation,
             observed_generation=max(0, self._seen),
-            models={self._around.model: self._told()},
+            models={self._around.model: self._updates.reported()},
             boot_id=self._boot_id,
         )
         await self._around.coordinator.reported(self.node_id, said)
 
-    def _told(self) -> ReportedModel:
-        """What it reports of its model: the truth, where it is no liar."""
-        truth = self.agent.reported()
-        return truth if self.traits.lie is None else lied(truth, self.traits.lie)
+    def _changed(self) -> None:
+        self._unsent = True
 
     # -- what is desired of it -------------------------------------------------------------------------------------
 
@@ -189,15 +160,7 @@ class SimulatedNode:
         wanted = desired.models.get(self._around.model)
         if wanted is None:
             return
-        answered = self.agent.answers
-        following = self.agent.reconcile(wanted, self._around.clock())
-        if following is not False:
-            if self._updating is not None:
-                self._updating.cancel()
-            self._note(answered)
-            self._follow(following)
-        elif not self.agent.busy:
-            self._follow(None)
+        self._updates.wanted(wanted)
 
     async def _measure(self, digest: str) -> None:
         artifact = self._around.artifacts[digest]
@@ -217,76 +180,3 @@ class SimulatedNode:
         await self._online.wait()
         self._around.books.messages["measurement"] += 1
         await self._around.coordinator.measured(found)
-
-    # -- its update ------------------------------------------------------------------------------------------------
-
-    def _follow(self, following: RunStep | RetryStep | bool | None) -> None:
-        self._unsent = True
-        work = self._carry_on(following) if isinstance(following, RunStep | RetryStep) else self._send()
-        self._updating = self._around.tasks.create_task(work)
-
-    async def _carry_on(self, following: RunStep | RetryStep | None) -> None:
-        pauses = 0
-        while following is not None:
-            if isinstance(following, RetryStep):
-                await self._online.wait()
-                await self._pause(_RETRY.pause_s(pauses, self._around.rng))
-                pauses += 1
-            event = await self._perform(following.step)
-            pauses = pauses if isinstance(event, OutOfReach) else 0
-            answered = self.agent.answers
-            following = self.agent.apply(event, self._around.clock())
-            self._unsent = True
-            self._note(answered)
-            if isinstance(event, Committed):
-                self._around.books.committed[self.agent.active].append(self._around.clock())
-        await self._send()
-
-    async def _perform(self, step: str) -> UpdateEvent:
-        """One step. What it does to the disk and to the runtime takes the time that the scenario names."""
-        update, around = self.agent.update, self._around
-        assert update is not None
-        artifact = around.artifacts[update.manifest_digest]
-        match step:
-            case "turn":
-                return Ready(update.generation)
-            case "reserve":
-                if not self._online.is_set():
-                    return OutOfReach(update.generation, "the cloud cannot be reached")
-                return Reserved(update.generation)
-            case "download":
-                await self._send()
-                if not await self._downloads.fetch(update.manifest_digest):
-                    return OutOfReach(update.generation, "the cloud cannot be reached")
-                return Fetched(update.generation)
-            case "verify":
-                return Verified(update.generation)
-            case "load":
-                await self._pause(self.traits.group.load_s * around.rng.uniform(0.5, 1.5))
-                if not update.proved and around.rng.random() < artifact.load_fails:
-                    return StepFailed(update.generation, "runtime-failure", f"{artifact.name} cannot be loaded here")
-                return Loaded(update.generation)
-            case "shadow":
-                if not update.proved:
-                    await self._pause(update.policy.shadow_s)
-                return Shadowed(update.generation)
-            case "swap":
-                answered = self.agent.answers
-                event = self.agent.swap()
-                self._note(answered)
-                return event
-            case "watch":
-                before = around.artifacts.get(update.replaces)
-                await self._send()
-                return await probation(update, artifact, before, self.traits, around.draws, asyncio.sleep)
-        return self.agent.adopt()
-
-    async def _pause(self, seconds: float) -> None:
-        await self._send()
-        await asyncio.sleep(seconds)
-
-    def _note(self, answered: str) -> None:
-        """For the books: what answers requests since now."""
-        now, books = self._around.clock(), self._around.books
-        if self.agent.answers != answered:
-            books.serves(self.node_id, self.agent.answers, now)

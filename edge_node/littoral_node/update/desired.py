@@ -19,13 +19,13 @@ from littoral_node.identity.folder import NodeFolder
 from littoral_node.supervision.failures import PROVED_S
 from littoral_node.telemetry.counting import TelemetryWindows
 from littoral_node.transfer.blobs import NodeBlobs
+from littoral_node.update.growing import EVIDENCE_EVERY_S
 from littoral_node.update.job import Kit
 from littoral_node.update.journal import UpdateJournal
 from littoral_node.update.state import ProbationPolicy, S
 from littoral_node.update.updater import ModelUpdater
 
 MOST_MODELS = 64
-EVIDENCE_EVERY_S = 20.0
 _AHEAD = 256
 
 

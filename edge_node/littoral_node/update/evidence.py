@@ -12,10 +12,9 @@ import numpy.typing as npt
 from littoral.fleet.v1 import session_pb2
 from littoral_node.serving.comparing import ComparedCounts
 from littoral_node.telemetry.counting import TelemetryWindows
+from littoral_node.update.growing import worth_a_report
 
 MOST_CLASSES = 100
-GROWN = 1.5
-"""Evidence is reported again when it has become this many times as large."""
 _MOST_COUNT = 2**32 - 1
 
 
@@ -66,9 +65,8 @@ class Trial:
 
     def grown(self, counters: TelemetryWindows, now: float) -> bool:
         """Whether it is worth a report."""
-        if self.answers_since is not None and now - self.answers_since > self.report_s:
-            return False
-        return self.report_s > 0 and self.size(counters) > self.reported * GROWN
+        answers_s = None if self.answers_since is None else now - self.answers_since
+        return worth_a_report(self.size(counters), self.reported, answers_s, self.report_s)
 
     def adopted(self, counters: TelemetryWindows) -> None:
         """From now on the candidate runs in the agent's own process."""
