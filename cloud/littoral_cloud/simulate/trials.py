@@ -99,7 +99,7 @@ def _bins(p95_ms: float) -> Sequence[float]:
 
 @dataclass(frozen=True, slots=True)
 class _Moment:
-    """Of a probation: after so many seconds so many requests had come, and so many had failed."""
+    """Of a probation: the requests that had come after `seconds`, and the failed ones among them."""
 
     seconds: float
     requests: int
@@ -156,7 +156,7 @@ class SimulatedTrial:
         return worth_a_report(self.size, self._reported, answers_s, self._update.policy.evidence_s)
 
     def shadow(self, seconds: float) -> None:
-        """The candidate was asked beside the served model for so long."""
+        """The candidate was asked beside the served model for this time."""
         asked = min(self._update.policy.compare, int(self._rng.poisson(self._traits.group.requests_per_s * seconds)))
         failed = int(self._rng.binomial(asked, self._artifact.failure_rate))
         agreed = int(self._rng.binomial(asked - failed, self._alike))
@@ -197,7 +197,7 @@ class SimulatedTrial:
         return replace(findings, requests=requests, failed_requests=failures)
 
     def at(self, seconds: float) -> None:
-        """The probation has lasted for so long."""
+        """The probation has lasted for `seconds`."""
         later = next((number for number, each in enumerate(self._course) if each.seconds > seconds), len(self._course))
         a, b = self._course[later - 1], self._course[min(later, len(self._course) - 1)]
         share = (seconds - a.seconds) / (b.seconds - a.seconds) if b.seconds > a.seconds else 0.0
@@ -219,7 +219,7 @@ class SimulatedTrial:
         return until
 
     def serves(self, seconds: float) -> None:
-        """It has answered in the agent's own process for so much longer."""
+        """It has answered in the agent's own process for `seconds` more."""
         came = int(self._rng.poisson(self._traits.group.requests_per_s * seconds))
         failed = int(self._rng.binomial(came, self._share))
         self._latency += self._rng.multinomial(came - failed, _bins(self._artifact.p95_ms))
