@@ -34,7 +34,6 @@ ROOT = Path(__file__).parents[2]
 CLOUD, NODE = script("littoral-cloud"), script("littoral-node")
 CLOUD_DISK, NODE_DISK = "96m", "48m"
 RECIPE = str(Path(__file__).with_name("corners.toml"))
-SHARED = ("ca", "signing", "blobs")
 
 
 def corners(seed: int, count: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
@@ -89,9 +88,6 @@ class ChaosStage:
         """Two releases, one of each of two artifacts of a student, and nodes that serve neither yet."""
         await self.start_coordinator(0)
         for other in range(1, len(self.coordinators)):
-            self.data(other).mkdir()
-            for name in SHARED:
-                (self.data(other) / name).symlink_to(self.data(0) / name)
             await self.start_coordinator(other)
         x, y = corners(1, 600)
         np.savez(self.root / "images.npz", x=x, y=y)
@@ -116,7 +112,13 @@ class ChaosStage:
         words = ["cloud", "serve", "--host", f"127.0.0.{number + 2}", "--public-name", "127.0.0.1"]
         words += ["--enrolment-port", enrolment, "--fleet-port", fleet]
         words += ["--heartbeat-interval", "1", "--telemetry-interval", "2", "--format", "json"]
-        environment = {**self._environment, "LITTORAL_DATA_DIR": str(self.data(number)), "LITTORAL_REDIS_URL": self.redis.url}
+        environment = {
+            **self._environment,
+            "LITTORAL_DATA_DIR": str(self.data(number)),
+            "LITTORAL_KEYS_DIR": str(self.data(0)),
+            "LITTORAL_BLOBS": str(self.data(0) / "blobs"),
+            "LITTORAL_REDIS_URL": self.redis.url,
+        }
         child = await self._start(f"cloud-{number}", words, environment)
         self.coordinators[number] = child
         await child.ready_line()

@@ -10,11 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from littoral.errors import NotFound, unwritten
+from littoral_cloud.fleet.identity import FleetIdentity, belong, missing_keys, read_identity
 from littoral_cloud.fleet.ledger import Clock, Ledger
 from littoral_cloud.settings import CloudSettings
 from littoral_cloud.store.blobs import BlobFolder
 from littoral_cloud.store.connection import Endpoint, endpoint_from
 from littoral_cloud.store.embedded import embedded_redis
+from littoral_cloud.store.opened_blobs import open_blobs
 from littoral_cloud.store.redis_ledger import RedisLedger
 from littoral_cloud.store.searches import RedisSearch
 from littoral_cloud.trust.audit_archive import FOLDER as AUDIT_FOLDER
@@ -38,28 +40,45 @@ class Core:
 
 
 @asynccontextmanager
-async def open_core(settings: CloudSettings, *, clock: Clock = _wall_clock) -> AsyncIterator[Core]:
+async def open_core(settings: CloudSettings, *, clock: Clock = _wall_clock, stranger: bool = False) -> AsyncIterator[Core]:
     """Opens the data folder and Redis: the one that the settings name, else the embedded one.
+
+    Args:
+        stranger: also where these keys and blobs are not those of the fleet in that Redis.
 
     Raises:
         NoSpace: the disk is full. BadInput: the data folder cannot be written, a setting is wrong, or the Redis that it names
             cannot hold a ledger.
         Unavailable: Redis cannot be had; the hint says how to get it.
+        Untrusted: a key is damaged, or these keys and blobs are not the fleet's.
     """
     async with AsyncExitStack() as stack:
         try:
             settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-            trust = open_trust(settings.data_dir, clock())
-            blobs = BlobFolder(settings.data_dir / "blobs")
+            blobs = open_blobs(settings.data_dir, settings.blobs)
         except OSError as error:
             place = error.filename or settings.data_dir
             raise unwritten(f"data folder: {place}", error, hint="name another --data-dir") from error
         endpoint = await stack.enter_async_context(_redis(settings))
         ledger = await stack.enter_async_context(RedisLedger.open(endpoint, clock))
+        known = await read_identity(ledger)
+        if known is not None and not has_trust(settings.keys):
+            raise missing_keys(known, str(settings.keys))
+        trust = open_trust(settings.keys, clock())
         witness = Witness(settings.data_dir / "audit-head.json", clock, trust.signing_keys())
+        core = Core(settings, ledger, blobs, trust, clock, witness)
+        if not stranger:
+            blobs.identity(make=known is None)
+            await belong(ledger, identity_of(core), f"{settings.keys} and {settings.blobs or settings.data_dir / 'blobs'}")
         await witness.look(ledger)
-        yield Core(settings, ledger, blobs, trust, clock, witness)
+        yield core
         await witness.end(ledger)
+
+
+def identity_of(core: Core) -> FleetIdentity:
+    """Of the keys and blobs of these settings."""
+    [key] = core.trust.signing_keys()
+    return FleetIdentity(ca=core.trust.ca.fingerprint, signing_key=key, blobs=core.blobs.identity(make=False))
 
 
 def audit_archive(core: Core, to: Path | None = None) -> AuditArchive:
@@ -74,7 +93,7 @@ async def open_existing(settings: CloudSettings) -> AsyncIterator[Core]:
 
     Raises NotFound where the data folder holds no coordinator's data, having made nothing; what open_core raises.
     """
-    if not has_trust(settings.data_dir):
+    if not has_trust(settings.keys):
         raise NotFound(
             f"data folder: {settings.data_dir} holds no coordinator's data",
             hint="name the folder of `littoral-cloud serve` or `train` with --data-dir or LITTORAL_DATA_DIR",

@@ -196,7 +196,7 @@ class _Certificates:
 async def _teachers(core: Core) -> AsyncIterator[TeacherService]:
     """Where nodes that are not sure ask; the process of the teachers ends with it."""
     settings = core.settings
-    process = TeacherProcess(settings.data_dir) if settings.answer_escalations else None
+    process = TeacherProcess(settings.data_dir, settings.blobs) if settings.answer_escalations else None
     samples = SampleFiles(settings.data_dir / "samples")
     keys = core.trust.signing_keys()
     teachers = TeacherService(

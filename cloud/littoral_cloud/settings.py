@@ -48,6 +48,8 @@ class CloudSettings:
         _default_data_dir,
         "The folder of keys, blobs and the embedded Redis: littoral/cloud in XDG_STATE_HOME or ~/.local/state.",
     )
+    keys_dir: Path | None = _setting(None, "The folder of ca and signing, the fleet's keys; none: the data folder.")
+    blobs: str | None = _setting(None, "The folder of blobs, which all coordinators of a fleet share; none: DATA/blobs.")
     redis_url: str | None = _setting(
         None,
         "redis://, rediss://, unix://, redis+sentinel://HOST,HOST,HOST/SERVICE or redis+cluster://HOST,HOST of a "
@@ -95,6 +97,11 @@ class CloudSettings:
         most=1,
     )
     auto_loop: bool = _setting(False, "Start federated runs and releases when nodes drift.")
+
+    @property
+    def keys(self) -> Path:
+        """The folder that has the folders ca and signing."""
+        return self.keys_dir or self.data_dir
 
     def __post_init__(self) -> None:
         for each in fields(self):

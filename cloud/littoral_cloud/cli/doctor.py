@@ -113,7 +113,7 @@ async def _keys(patient: _Patient) -> list[CheckResult]:
     from littoral_cloud.trust.ca import open_ca
     from littoral_cloud.trust.signing import open_signing_key
 
-    folder = patient.settings.data_dir
+    folder = patient.settings.keys
     openers: dict[str, Callable[[Path], object]] = {"ca": lambda path: open_ca(path, now=0.0), "signing": open_signing_key}
     findings = []
     for name, opener in openers.items():
@@ -167,7 +167,7 @@ async def _listeners(patient: _Patient) -> list[CheckResult]:
 
 async def _handshake(settings: CloudSettings, port: int) -> None:
     """Checks TCP and the server's certificate. A listener that demands ours refuses us after that."""
-    context = ssl.create_default_context(cafile=str(settings.data_dir / "ca" / "ca.pem"))
+    context = ssl.create_default_context(cafile=str(settings.keys / "ca" / "ca.pem"))
     context.set_alpn_protocols(["h2"])
     context.check_hostname = False  # a server on this machine: our CA's signature is enough
     async with asyncio.timeout(ANSWER_S):

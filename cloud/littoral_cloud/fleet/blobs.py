@@ -20,6 +20,10 @@ class StoredBlob(Protocol):
 class BlobStore(Protocol):
     """Every method is synchronous, and safe to call from several threads and processes at once."""
 
+    def identity(self, *, make: bool) -> str:
+        """The id of this store, the same for all that share it; "" where it has none. `make`: then it gets one."""
+        ...
+
     def put(self, data: bytes) -> str:
         """Stores bytes and gives their digest. Raises NoSpace."""
         ...

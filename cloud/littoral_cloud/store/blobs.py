@@ -3,6 +3,7 @@
     ROOT/sha256/ab/abcdef...   whole, checked, synced; never changed again
     ROOT/partial/abcdef...     what has come so far of one that is being put
     ROOT/new/                  files on their way to a name
+    ROOT/store-id              names this store: coordinators of one fleet share it
 
 A file gets its name by rename, after fsync: a reader never sees half a blob, and two who put the same one do no harm. Putting
 one that is here renews its time of change, so that garbage collection leaves it to the process that just put it.
@@ -44,6 +45,24 @@ class BlobFolder:
         self._new = root / "new"
         for folder in (self._whole, self._partial, self._new):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    def identity(self, *, make: bool) -> str:
+        """The id of this store; "" where it has none. `make`: then it gets one."""
+        path = self.root / "store-id"
+        with suppress(FileNotFoundError):
+            return path.read_text(encoding="ascii").strip()
+        if not make:
+            return ""
+        draft = self._new / secrets.token_hex(16)
+        try:
+            with _space(path):
+                draft.write_text(f"{secrets.token_hex(16)}\n", encoding="ascii")
+                with suppress(FileExistsError):  # another process was first
+                    os.link(draft, path)
+                sync_folder(self.root)
+        finally:
+            draft.unlink(missing_ok=True)
+        return path.read_text(encoding="ascii").strip()
 
     def put(self, data: bytes) -> str:
         """Stores the bytes and gives their digest. Raises NoSpace, leaving nothing behind."""

@@ -46,10 +46,20 @@ class TeacherProcess:
 
     Args:
         data_dir: the coordinator's data folder; the process writes its stderr to DATA/teacher.log.
+        blobs: as the setting; None: DATA/blobs.
     """
 
-    def __init__(self, data_dir: Path, *, limit_s: float = LIMIT_S, start_s: float = START_S, pause_s: float = PAUSE_S) -> None:
+    def __init__(
+        self,
+        data_dir: Path,
+        blobs: str | None = None,
+        *,
+        limit_s: float = LIMIT_S,
+        start_s: float = START_S,
+        pause_s: float = PAUSE_S,
+    ) -> None:
         self._data_dir = data_dir
+        self._blobs = blobs
         self._limit_s = limit_s
         self._start_s = start_s
         self._worker = OnDemand(self._start, pause_s=pause_s)
@@ -98,7 +108,7 @@ class TeacherProcess:
         worker = await AsyncWorker.start(
             WorkerSpec(
                 "littoral_cloud.teacher_service.worker",
-                {"data_dir": str(self._data_dir)},
+                {"data_dir": str(self._data_dir), "blobs": self._blobs},
                 what="teacher: its process",
                 most_bytes=MOST_BYTES,
                 environment=training_environment(os.environ, self._data_dir / "flwr"),

@@ -17,10 +17,10 @@ _LOADED = 4
 
 
 class _Teachers:
-    def __init__(self, data_dir: Path) -> None:
-        from littoral_cloud.store.blobs import BlobFolder
+    def __init__(self, data_dir: Path, blobs: str | None) -> None:
+        from littoral_cloud.store.opened_blobs import open_blobs
 
-        self._blobs = BlobFolder(data_dir / "blobs")
+        self._blobs = open_blobs(data_dir, blobs)
         self._loaded: dict[str, Any] = {}
 
     def teacher(self, digest: str, stored: Mapping[str, Any]) -> Any:
@@ -44,7 +44,7 @@ def prepare(settings: dict[str, Any]) -> tuple[Answer, dict[str, Any]]:
 
     import littoral_cloud.releases.teacher_store  # noqa: F401 - brings torch, before a question waits for it
 
-    teachers = _Teachers(Path(settings["data_dir"]))
+    teachers = _Teachers(Path(settings["data_dir"]), settings["blobs"])
 
     def answer(head: dict[str, Any], arrays: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
         teacher = teachers.teacher(str(head["teacher"]), head["stored"])

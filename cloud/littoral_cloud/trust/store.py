@@ -23,11 +23,11 @@ class Trust:
         return {key_id_of(public): public}
 
 
-def has_trust(data_dir: Path) -> bool:
+def has_trust(folder: Path) -> bool:
     """Whether open_trust would find keys there; makes nothing."""
-    return (data_dir / "ca").is_dir()
+    return (folder / "ca").is_dir() and (folder / "signing").is_dir()
 
 
-def open_trust(data_dir: Path, now: float) -> Trust:
-    """Opens DATA/ca and DATA/signing, making each on first use. Raises Untrusted, NoSpace or BadInput."""
-    return Trust(open_ca(data_dir / "ca", now), open_signing_key(data_dir / "signing"))
+def open_trust(folder: Path, now: float) -> Trust:
+    """Opens FOLDER/ca and FOLDER/signing, making each on first use. Raises Untrusted, NoSpace or BadInput."""
+    return Trust(open_ca(folder / "ca", now), open_signing_key(folder / "signing"))
