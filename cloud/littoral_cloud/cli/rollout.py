@@ -198,6 +198,8 @@ async def _follow(core: Core, rollout_id: str, format: Format) -> None:
             wave = rollout.running_wave
             who = ", ".join(await _first_of_wave(core, wave)) if wave else ""
             missing = f"waits: {rollout.reason}" if rollout.state is RolloutState.PENDING and rollout.reason else ""
+            if rollout.state is RolloutState.PENDING and isinstance(early := not_yet(rollout, rollout_id, core.clock()), Waits):
+                missing = f"waits for {'; '.join(early.waits_for)}"
             held = f"paused by {rollout.paused_by}" if rollout.paused_by else ""
             if (line := " ".join(filter(None, (rollout.state.value, who, missing, held)))) != printed:
                 printed = line

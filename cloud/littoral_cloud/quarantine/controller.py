@@ -24,17 +24,18 @@ from littoral_cloud.fleet.quarantine import (
 )
 from littoral_cloud.fleet.records import Desired
 from littoral_cloud.fleet.view import FleetView, Held
-from littoral_cloud.quarantine.failures import failed_replies, failed_updates
+from littoral_cloud.quarantine.failures import failed_replies, failed_to_answer, failed_updates
+from littoral_cloud.rollouts.assignments import KIND as ASSIGNMENT
 
 log = logging.getLogger(__name__)
 
 ACTOR = "quarantine"
-WATCH = ControllerSpec("quarantine", "quarantine", ("reported", RUN, KIND))
+WATCH = ControllerSpec("quarantine", "quarantine", ("reported", ASSIGNMENT, RUN, KIND))
 
 
 class QuarantineController:
     """Args:
-    view: follows "reported", "desired", RUN and KIND; it does not run yet.
+    view: follows "reported", "desired", ASSIGNMENT, RUN and KIND; it does not run yet.
     clock: seconds since 1970-01-01 UTC.
     rng: for jitter.
     """
@@ -49,6 +50,7 @@ class QuarantineController:
         self._rng = rng
         self._waiting: dict[str, dict[str, NodeFailure]] = {}  # that are not written yet, by node and by what failed
         view.follow(("reported",), self._reported)  # at once: what was wanted of the node is another thing soon
+        view.follow((ASSIGNMENT,), self._assigned)
         view.follow((RUN,), self._replied)
 
     async def run(self) -> None:
@@ -97,6 +99,11 @@ class QuarantineController:
             desired = self._view.of("desired").get(id)
             for failure in failed_updates(desired.record if desired else Desired(), held.record, self._clock()):
                 self._wait(id, failure)
+
+    def _assigned(self, kind: str, id: str, held: Held[Any] | None) -> None:
+        if held is not None and held.record.at > self._clock() - self._policy.within_s:
+            for failure in failed_to_answer(held.record, self._clock()):
+                self._wait(held.record.node_id, failure)
 
     def _replied(self, kind: str, id: str, held: Held[Any] | None) -> None:
         now = self._clock()

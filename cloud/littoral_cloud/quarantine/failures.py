@@ -4,7 +4,8 @@ Rules, in order:
 
 1. The update of one model that the node reports as FAILED or ROLLED_BACK counts, under the rollout that asked for it.
 2. What probation found worse than the model before says something of the release, not of the node: it does not count.
-3. A reply in a federated round that cannot be used counts, under the run and the round. Silence does not: nodes come and go.
+3. A node that was silent for too long in a wave, and on the way back too, counts under that rollout.
+4. A reply in a federated round that cannot be used counts, under the run and the round. Silence does not: nodes come and go.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from littoral_cloud.federation.faults import BAD
 from littoral_cloud.federation.run import Run
 from littoral_cloud.fleet.quarantine import NodeFailure
 from littoral_cloud.fleet.records import Desired, Reported, UpdateState
+from littoral_cloud.rollouts.assignments import Assignment, AssignmentState
+from littoral_cloud.rollouts.judge import SILENT
 
 VERDICTS = frozenset({"accuracy-drop", "failure-rate", "refuses-requests"})
 """Reasons by which a node's probation judges the model: docs/reference/errors.md."""
@@ -30,6 +33,12 @@ def failed_updates(desired: Desired, reported: Reported, now: float) -> Iterator
         wanted = desired.models.get(name)
         if wanted is not None and wanted.generation == model.desired_generation:  # else its rollout is not known any more
             yield NodeFailure(of=wanted.rollout_id, at=now, reason=f"{name}: {model.state}: {model.reason or 'no reason given'}")
+
+
+def failed_to_answer(a: Assignment, now: float) -> Iterator[NodeFailure]:
+    """What one node got in one rollout."""
+    if a.state is AssignmentState.FAILED and a.why == SILENT:
+        yield NodeFailure(of=a.rollout_id, at=now, reason="was silent for too long")
 
 
 def failed_replies(run: Run, now: float) -> Iterator[tuple[str, NodeFailure]]:

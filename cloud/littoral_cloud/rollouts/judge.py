@@ -147,11 +147,11 @@ def _observe_rolling_back(seen: RolloutView, now: float) -> RolloutEvent:
         return Waits(first_of(waits.values(), lambda a: f"{seen.nodes[a.node_id].name} to go back"), rollout.deadline)
     if waits:
         silent = islice(waits.values(), BATCH_NODES)
-        return NodesAnswered(tuple(moved(a, AssignmentEvent.SILENT, now, why=_SILENT) for a in silent))
+        return NodesAnswered(tuple(moved(a, AssignmentEvent.SILENT, now, why=SILENT) for a in silent))
     return Restored(_remarks(seen))
 
 
-_SILENT = "to go back: not heard of yet, it will when it is back"
+SILENT = "to go back: not heard of yet, it will when it is back"
 _COULD_NOT = "could not go back: "
 
 

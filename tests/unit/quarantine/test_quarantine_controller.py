@@ -33,7 +33,10 @@ from littoral_cloud.fleet.records import (
 from littoral_cloud.fleet.view import FleetView
 from littoral_cloud.quarantine.commands import end_quarantine, quarantine
 from littoral_cloud.quarantine.controller import QuarantineController
-from littoral_cloud.rollouts.seen import RECORDS, SeenFleet
+from littoral_cloud.rollouts.assignments import KIND as ASSIGNMENT
+from littoral_cloud.rollouts.assignments import Assignment, AssignmentState, assignment_id
+from littoral_cloud.rollouts.judge import SILENT
+from littoral_cloud.rollouts.seen_fleet import RECORDS, SeenFleet
 
 pytest_plugins = ("tests.kit.redis",)
 DIGEST = f"sha256:{'a' * 64}"
@@ -141,6 +144,21 @@ async def test_what_failed_counts_once_over_a_restart_and_also_where_the_rollout
         back = DesiredModel(manifest_digest=DIGEST, rollout_id="digits-2-r1", generation=3)
         await ledger.commit(Change((Write("desired", "a", dump(Desired(models={"digits": back})), None),)))
         assert [each.of for each in (await again.trouble("a")).failures] == ["digits-1-r1", "digits-2-r1"]
+
+
+async def test_silence_in_a_wave_and_on_the_way_back_counts_under_its_rollout(ledger: Ledger) -> None:
+    def assignment(node_id: str, state: AssignmentState, why: str = "") -> Write:
+        planned = Assignment(rollout_id="digits-1-r1", node_id=node_id, manifest_digest=DIGEST, name="a", previous="", at=1_000.0)
+        return Write(ASSIGNMENT, assignment_id("digits-1-r1", node_id), dump(replace(planned, state=state, why=why)), 0)
+
+    async with open_shop(ledger) as shop:
+        ends = (assignment("a", AssignmentState.FAILED, SILENT), assignment("b", AssignmentState.RESTORED))
+        await ledger.commit(Change((*ends, assignment("c", AssignmentState.FAILED, "could not go back: ROLLED_BACK"))))
+        assert [(each.of, each.reason) for each in (await shop.trouble("a")).failures] == [
+            ("digits-1-r1", "was silent for too long")
+        ]
+        assert await ledger.get(KIND, "b") is None
+        assert await ledger.get(KIND, "c") is None, "that one reports it"
 
 
 async def test_replies_that_cannot_be_used_count_and_silence_does_not(ledger: Ledger) -> None:
