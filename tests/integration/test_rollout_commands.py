@@ -185,6 +185,39 @@ def test_a_rollout_is_paused_resumed_and_promoted_by_name(said: Said, capsys: py
     assert asyncio.run(lines()) == [(action, shown["paused_by"]) for action in actions]
 
 
+def test_what_each_node_gets_is_shown_a_page_at_a_time(said: Said, capsys: pytest.CaptureFixture[str]) -> None:
+    said("rollout", "start", "digits-1", "--waves", "2")
+    asyncio.run(in_first_wave(UpdateState.SUCCEEDED))
+    shown = said("rollout", "show", "digits-1-r1")
+    assert [(row["node"], row["wave"], row["state"]) for row in shown["nodes"]] == [
+        ("cam-00", 1, "TOLD"),
+        ("cam-01", 1, "TOLD"),
+        ("cam-02", None, "PLANNED"),
+        ("cam-03", None, "PLANNED"),
+    ]
+    assert shown["waves"] == [
+        {
+            "number": 1,
+            "size": 2,
+            "told": 2,
+            "first": ["n00", "n01"],
+            "started_at": 1.0,
+            "told_at": 1.0,
+            "ended_at": None,
+            "promoted_by": "",
+        }
+    ]
+    assert execute(["rollout", "show", "digits-1-r1", "--limit", "3"]) == 0
+    printed = capsys.readouterr()
+    assert "cam-02" in printed.out
+    assert "cam-03" not in printed.out
+    assert "there may be more: --limit 3 --after n02" in printed.err
+    rest = said("rollout", "show", "digits-1-r1", "--limit", "3", "--after", "n02")
+    assert [row["node"] for row in rest["nodes"]] == ["cam-03"]
+    [row] = said("rollout", "list")
+    assert (row["planned"], row["waves_to_come"]) == (4, 1)
+
+
 def test_a_failed_node_is_never_promoted_over_and_an_ended_rollout_is_left_alone(said: Said) -> None:
     said("rollout", "start", "digits-1", "--waves", "2")
     asyncio.run(in_first_wave(UpdateState.ROLLED_BACK))

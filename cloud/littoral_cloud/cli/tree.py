@@ -129,7 +129,7 @@ def _became(story: Story) -> Iterator[Branch]:
     yield Branch("released" if released else "not released", tuple(released))
     rollouts = []
     for id, rollout in story.rollouts.items():
-        given = story.given[id]
+        given = rollout.given.get(story.origin.artifact.manifest_digest, 0)
         rollouts.append(
             Branch(
                 f"{id}: {rollout.state}, given to {counted(given, 'node')}" + (f": {rollout.reason}" if rollout.reason else "")

@@ -17,8 +17,6 @@ from littoral_cloud.fleet.records import Artifact, Desired, Release, Reported, l
 from littoral_cloud.lineage.find import all_artifacts
 from littoral_cloud.releases.catalogue import all_releases
 from littoral_cloud.releases.parents import parents_by_role
-from littoral_cloud.rollouts.assignments import Assignment, assignment_docs
-from littoral_cloud.rollouts.older import older_assignments
 from littoral_cloud.rollouts.state import KIND as ROLLOUT
 from littoral_cloud.rollouts.state import Rollout
 from littoral_cloud.trust.audit_check import archived_about
@@ -43,7 +41,6 @@ class Story:
     releases: tuple[Release, ...]
     released_by: Mapping[str, str]
     rollouts: Mapping[str, Rollout]  # that brought it to a node, or meant to
-    given: Mapping[str, int]  # to how many nodes, by rollout
     served_by: tuple[str, ...]
     wanted_by: tuple[str, ...]
     retained_by: tuple[str, ...]  # nodes that would go back to it
@@ -65,17 +62,11 @@ async def story_of(
     artifacts, runs = await all_artifacts(ledger), await all_runs(ledger)
     digest = artifact.manifest_digest
     releases = tuple(r for r in await all_releases(ledger) if digest in r.artifacts)
-    docs = await ledger.all(ROLLOUT)
-    rollouts, bodies = {doc.id: load(Rollout, doc) for doc in docs}, {doc.id: doc.body for doc in docs}
+    rollouts = {doc.id: load(Rollout, doc) for doc in await ledger.all(ROLLOUT)}
     mine = {
         id: rollout
         for id, rollout in sorted(rollouts.items(), key=lambda item: item[1].created_at)
-        if rollout.release_id in {r.release_id for r in releases}
-    }
-    given = {
-        id: sum([load(Assignment, doc).holds(digest) async for doc in assignment_docs(ledger, id)])
-        + sum(a.holds(digest) for a in older_assignments(id, bodies[id]))
-        for id in mine
+        if digest in rollout.given or rollout.release_id in {r.release_id for r in releases}
     }
     origin = _origin(blobs, trusted, artifact, artifacts, runs, seen=())
     subjects = {digest, *mine, *(r.release_id for r in releases), *((origin.run.run_id,) if origin.run else ())}
@@ -93,7 +84,6 @@ async def story_of(
         releases,
         {line.subject: line.actor for line in audit if line.action == "release.created"},
         mine,
-        given,
         named([id for id, model in reported.items() if model is not None and model.serving == digest]),
         named([id for id, wanted in desired.items() if wanted is not None and wanted.manifest_digest == digest]),
         named([id for id, model in reported.items() if model is not None and model.previous == digest]),

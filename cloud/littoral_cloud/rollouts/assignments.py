@@ -124,10 +124,6 @@ class Assignment:
         """Something was asked of the node."""
         return self.generation > 0
 
-    def holds(self, digest: str) -> bool:
-        """The node was given this candidate."""
-        return self.touched and self.manifest_digest == digest
-
     @property
     def goes_back(self) -> bool:
         """It has the candidate, or may have it; so it goes back where the rollout is stopped."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -154,7 +154,7 @@ def apply(seen: RolloutView, event: RolloutEvent, now: float) -> Decision:
             line = _line(seen, "rollout.promoted", {"nodes": []})
             return Decision(after, _without_trials(seen), (line,), _planned(seen, (), refused, now))
         case NobodyNow(reason):
-            after = replace(entered, planned=0, waves=(), waves_to_come=0, refused=(), reason=reason)
+            after = replace(entered, planned=0, waves=(), waves_to_come=0, given={}, refused=(), reason=reason)
             return Decision(after, _without_trials(seen), (_line(seen, "rollout.waiting", {"reason": reason}),))
         case NobodyCan(reason, refused):
             after = replace(entered, reason=reason, waves=ended(rollout.waves, now), waves_to_come=0)
@@ -207,7 +207,8 @@ def _told(seen: RolloutView, event: NodesDue, now: float) -> Decision:
     waves = told(rollout.waves, nodes, now, last=event.last)
     deadline = now + limit_s(rollout.policy, RolloutState.WAVE) if nodes else rollout.deadline
     lines = _wave_line(seen, nodes) if event.last else ()
-    return Decision(replace(rollout, waves=waves, deadline=deadline), desired, lines, became)
+    given = Counter(rollout.given) + Counter(a.manifest_digest for a in event.told)
+    return Decision(replace(rollout, waves=waves, deadline=deadline, given=dict(given)), desired, lines, became)
 
 
 def _wave_line(seen: RolloutView, nodes: Sequence[str]) -> tuple[Audit, ...]:

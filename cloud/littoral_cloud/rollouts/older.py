@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any
@@ -41,6 +42,7 @@ def numbers_of(body: Mapping[str, Any]) -> dict[str, Any]:
             }
             for number, wave in enumerate(started, 1)
         ],
+        "given": Counter(old["manifest_digest"] for old in body.get("assignments", ()) if old.get("generation")),
         "waves_to_come": len(body.get("waves", ())) - len(started),
         "refused": [
             {"rule": rule, "nodes": len(nodes), "first": nodes[:_FIRST]} for rule, nodes in _by_rule(body.get("refused", ()))

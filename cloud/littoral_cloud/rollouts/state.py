@@ -133,6 +133,7 @@ class Rollout:
     planned: int = 0  # nodes that have an assignment
     waves: tuple[Wave, ...] = ()  # those that have started; of many the last KEPT_WAVES
     waves_to_come: int = 0
+    given: Mapping[str, int] = field(default_factory=dict)  # by manifest digest: nodes that were asked to serve it
     refused: tuple[RefusedByRule, ...] = ()
     started_by: str = ""  # an operator's name; "": not known
     approved_by: str = ""  # set by an operator's command
