@@ -165,8 +165,7 @@ def simulated(trial: GateTrial, release: SimulatedRelease, count: int, rng: Rng)
             since, seconds = since + look_s, seconds + look_s
             if not of_labels:
                 live.interval(have, look_s)
-            words = ("its own probation",) * failed
-            of = Evidence(passed=have - failed, failed=words, labelled=paired(pairs.sum(axis=1)), classes=by_class(pairs))
+            of = Evidence(passed=have - failed, failed=failed, labelled=paired(pairs.sum(axis=1)), classes=by_class(pairs))
             verdicts = judge(limits, live.evidence(of))
             if failing := [name for name, verdict in verdicts.items() if verdict.answer is GateAnswer.FAIL]:
                 return Outcome(tuple(failing), have, seconds / 60)

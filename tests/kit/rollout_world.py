@@ -15,6 +15,7 @@ from littoral.budget import Budget
 from littoral.digest import digest_of
 from littoral.errors import Conflict
 from littoral_cloud.fleet.deferral import ReportedDeferral
+from littoral_cloud.fleet.evidence import NodeEvidence
 from littoral_cloud.fleet.handed import KIND as HANDED
 from littoral_cloud.fleet.handed import Handed, after_handing
 from littoral_cloud.fleet.ledger import Audit, Change, Doc, Write
@@ -84,6 +85,7 @@ class Actor:
     done: int = 0  # generation of the last intent that it has dealt with
     report: ReportedModel | None = None
     probation: ProbationResult | None = None  # what it says of one
+    evidence: NodeEvidence | None = None  # and for gates
     due: float = 0.0
     deferred_until: float = 0.0
     working: tuple[str, int] | None = None  # manifest, generation
@@ -363,8 +365,17 @@ class World:
             reason="accuracy-drop" if bad else "",
             detail="0.98 -> 0.10" if bad else "",
             probation=actor.probation,
+            evidence=actor.evidence,
             deferral=self._deferral(actor, state),
         )
+        self.say(actor)
+
+    def show(self, node_id: str, evidence: NodeEvidence) -> None:
+        """A node reports what it has seen of its candidate so far."""
+        actor = self.actors[node_id]
+        assert actor.report is not None
+        actor.evidence = evidence
+        actor.report = replace(actor.report, evidence=evidence)
         self.say(actor)
 
     def _deferral(self, actor: Actor, state: UpdateState) -> ReportedDeferral | None:

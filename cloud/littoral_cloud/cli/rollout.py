@@ -16,6 +16,7 @@ from littoral_cloud.cli.command import command
 from littoral_cloud.cli.moments import parse_moment
 from littoral_cloud.cli.noun import noun
 from littoral_cloud.cli.rollout_explain import add_explain
+from littoral_cloud.cli.rollout_gates import GateOption, ShadowOption, UnsureOption, gate_rows, known_gates, with_gates
 from littoral_cloud.cli.rollout_nodes import rows_of_nodes
 from littoral_cloud.cli.rollout_preview import print_preview
 from littoral_cloud.cli.rollout_steering import RolloutArgument, add_steering
@@ -97,6 +98,9 @@ async def start(
     defer: Annotated[
         float, typer.Option("--defer-s", min=0, help="How long a node may put its update off; 0: not at all.")
     ] = DEFAULT.defer_s,
+    gates: GateOption = None,
+    unsure: UnsureOption = DEFAULT.unsure,
+    shadow: ShadowOption = None,
     approval: Annotated[
         bool, typer.Option("--approval", help="Wait for another person: littoral-cloud rollout approve.")
     ] = False,
@@ -124,6 +128,7 @@ async def start(
         window=window,
         defer_s=defer,
     )
+    policy = with_gates(policy, gates or (), shadow, unsure)
     if dry_run:
         await print_preview(core, found, policy, format)
         return
@@ -165,20 +170,33 @@ async def show(
     """Show the state of a rollout, what it waits for, what each node gets, and why others get nothing."""
     found, place = await or_archived(core, Rollout, KIND, rollout, _read(core, rollout))
     waits: tuple[str, ...] = ()
+    gates: list[dict[str, Any]] = []
     if found.state not in ENDED and (snapshot := await read(core.ledger)) is not None and rollout in snapshot.rollouts:
-        event = observe(snapshot.of(rollout), core.clock())
+        seen = snapshot.of(rollout)
+        event, gates = observe(seen, core.clock()), gate_rows(seen) if found.state is RolloutState.WAVE else []
         waits = event.waits_for if isinstance(event, Waits) else ("a running coordinator",)
     paused = {"paused": f"by {found.paused_by} since {when(found.paused_at)}"} if found.paused_by else {}
     row = {**_row(rollout, found), **paused, "remarks": found.remarks}
     head = {"id": rollout, **asdict(found)} if format == Format.JSON else row
     rows, last = await rows_of_nodes(core, rollout, found, after=after, most=limit)
+    if format == Format.JSON:
+        head["gates"] = gates
     emit_parts({**head, "waits_for": waits, **place}, "nodes", rows, format)
+    if format != Format.JSON and gates:
+        print()
+        emit(gates)
     if last:
         notice(f"there may be more: --limit {limit} --after {last}")
 
 
 async def _read(core: Core, rollout_id: str) -> Rollout:
     return (await read_rollout(core.ledger, rollout_id))[1]
+
+
+@app.command("gates", epilog="Example: littoral-cloud rollout gates")
+def list_gates(format: FormatOption = Format.TABLE) -> None:
+    """List the gates that a rollout can have, what each asks, and its usual limit."""
+    emit(known_gates(), format)
 
 
 @command(app, example="rollout watch digits-1-r1", help=f"Print each change until the end. {_EXIT}")

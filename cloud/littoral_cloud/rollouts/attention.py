@@ -26,6 +26,7 @@ from littoral_cloud.rollouts.answers import NodeAnswer
 from littoral_cloud.rollouts.assignments import BATCH_NODES
 from littoral_cloud.rollouts.eligibility import refusal
 from littoral_cloud.rollouts.events import Waits
+from littoral_cloud.rollouts.gating import AGAIN_S
 from littoral_cloud.rollouts.seen import NODE_KINDS, RolloutView
 from littoral_cloud.rollouts.state import KIND, RolloutState
 
@@ -41,15 +42,17 @@ class Attention:
         seen: what that look saw; its nodes and assignments are the view's own, and change with it.
         until: when the next look is due in any case; seconds since 1970-01-01 UTC.
         awaited: node ids that were waited for before a wave ran, or whose turn is waited for.
+        evidence: what gates knew; where nodes show more, a look is due within AGAIN_S.
     """
 
     seen: RolloutView
     until: float
     awaited: frozenset[str]
+    evidence: int  # version of the pool
 
     @classmethod
     def after(cls, seen: RolloutView, waits: Waits) -> Attention:
-        return cls(seen, waits.until, waits.nodes)
+        return cls(seen, waits.until, waits.nodes, seen.assignments.evidence.version)
 
     def is_due(self, news: Iterable[Announcement], now: float) -> bool:
         return now >= self.until or any(
@@ -77,6 +80,8 @@ class Attention:
         if state is RolloutState.MEASURING:
             return kind in ("node", PRESENCE, PROFILE) and node_id in self.awaited
         book = seen.assignments
+        if state is RolloutState.WAVE and book.evidence.version != self.evidence:
+            self.until = min(self.until, now + AGAIN_S)
         answer = book.answer_of(node_id)
         if answer is None:
             return node_id in self.awaited  # its turn is waited for

@@ -19,6 +19,7 @@ from heapq import heapify, heappop, heappush
 from littoral_cloud.rollouts.answers import NodeAnswer, answer_of, has_deferred, heard_since
 from littoral_cloud.rollouts.assignments import Assignment, AssignmentState
 from littoral_cloud.rollouts.fleet_node import FleetNode
+from littoral_cloud.rollouts.gates.evidence import EvidencePool
 
 _NONE: Mapping[str, Assignment] = {}
 
@@ -54,6 +55,7 @@ class AssignmentBook:
         self._first_turn = 0  # those before it are so no more
         self._silent_since: dict[str, float] = {}  # of awaited nodes that were handed their desired state
         self._silences: list[tuple[float, str]] = []  # a heap; entries that are not in `_silent_since` are old
+        self.evidence = EvidencePool()
         self.unreached: dict[str, None] = {}  # awaited nodes that were not handed it yet
 
     def put(self, node_id: str, generation: int, a: Assignment | None) -> None:
@@ -62,6 +64,7 @@ class AssignmentBook:
         if before is not None:
             self._take_out(node_id, before[1])
         if a is None:
+            self.evidence.put(node_id, None)
             return
         self.held[node_id] = (generation, a)
         self._by_state.setdefault(a.state, {})[node_id] = a
@@ -91,6 +94,16 @@ class AssignmentBook:
         if self._answers.get(node_id) is NodeAnswer.AWAITED and a.state is AssignmentState.TOLD:
             assert node is not None
             self._is_silent(a, node)
+        self._note_evidence(a, node)
+
+    def _note_evidence(self, a: Assignment, node: FleetNode | None) -> None:
+        """What the node has shown of its candidate; stays when the node has gone back, or its agent starts anew."""
+        if a.state in (AssignmentState.PLANNED, AssignmentState.DROPPED, AssignmentState.REFUSED):
+            self.evidence.put(a.node_id, None)
+            return
+        report = node.report(self._model) if node is not None else None
+        if report is not None and report.desired_generation == a.generation and report.evidence is not None:
+            self.evidence.put(a.node_id, report.evidence)
 
     def _answer(self, node_id: str, a: Assignment, answer: NodeAnswer | None) -> None:
         if (before := self._answers.pop(node_id, None)) is not None and before is not answer:

@@ -29,6 +29,7 @@ from littoral_cloud.rollouts.events import (
     NobodyNow,
     NodesAnswered,
     NodesDue,
+    NodesFailed,
     NodesGoBack,
     NodesNotReached,
     NothingToDo,
@@ -42,6 +43,7 @@ from littoral_cloud.rollouts.events import (
     Waits,
     WavePassed,
 )
+from littoral_cloud.rollouts.gating import remarks_of, verdicts_of
 from littoral_cloud.rollouts.intents import back, candidate
 from littoral_cloud.rollouts.judge import observe
 from littoral_cloud.rollouts.measuring import still_to_measure
@@ -61,10 +63,10 @@ from littoral_cloud.rollouts.state import (
 )
 from littoral_cloud.rollouts.wave_judge import NOT_REACHED
 from littoral_cloud.rollouts.waves import ended, next_started, sizes_of, split, told
-from littoral_cloud.rollouts.wording import first_of, nodes_in_audit
+from littoral_cloud.rollouts.wording import nodes_in_audit, unproved_remark
 
 ACTOR = "rollouts"
-_IN_ITS_STATE = (Waits, ApprovalWanted, MeasurersWanted, NodesDue, NodesAnswered, NodesNotReached, NodesGoBack)
+_IN_ITS_STATE = (Waits, ApprovalWanted, MeasurersWanted, NodesDue, NodesAnswered, NodesFailed, NodesNotReached, NodesGoBack)
 """Events after which the rollout stays where it was, with the time that it had."""
 
 
@@ -181,6 +183,9 @@ def _in_its_state(seen: RolloutView, event: RolloutEvent, now: float) -> Decisio
             return _told(seen, event, now)
         case NodesAnswered(became):
             return Decision(rollout, {}, (), {a.node_id: a for a in became})
+        case NodesFailed(failed):
+            given_back = {a.node_id: back(seen.nodes[a.node_id], a, rollout.model)[0] for a in failed}
+            return Decision(rollout, given_back, (), {a.node_id: a for a in failed})
         case NodesNotReached(nodes):
             held = seen.assignments.held
             dropped = {id: moved(held[id][1], AssignmentEvent.LEFT_OUT, now, why=NOT_REACHED) for id in nodes}
@@ -242,14 +247,10 @@ def _promoted(seen: RolloutView, rollout: Rollout) -> Decision:
     kept = [id for id in seen.assignments.in_state(AssignmentState.COMMITTED) if id in seen.nodes]
     unseen = [id for id in kept if unproved(seen.nodes[id], rollout.model)]
     said = nodes_in_audit("nodes", kept) | (nodes_in_audit("unproved", unseen) if unseen else {})
-    return Decision(replace(rollout, remarks=_unproved(unseen, seen)), {}, (_line(seen, "rollout.promoted", said),))
-
-
-def _unproved(node_ids: Sequence[str], seen: RolloutView) -> tuple[str, ...]:
-    if not node_ids:
-        return ()
-    who = ", ".join(first_of(sorted(seen.nodes[node_id].name for node_id in node_ids)))
-    return (f"{who}: saw no request in probation, so its probe alone speaks for it",)
+    verdicts = verdicts_of(seen)
+    said |= {"gates": {name: str(verdict) for name, verdict in verdicts.items()}}
+    remarks = (*unproved_remark([seen.nodes[id].name for id in unseen]), *remarks_of(rollout.policy, verdicts))
+    return Decision(replace(rollout, remarks=remarks), {}, (_line(seen, "rollout.promoted", said),))
 
 
 def _planned(

@@ -88,6 +88,13 @@ class NodesAnswered(RolloutEvent):
 
 
 @dataclass(frozen=True, slots=True)
+class NodesFailed(RolloutEvent):
+    """No more nodes have failed than the gate `probation` allows: these get back what they had, and the rollout goes on."""
+
+    failed: tuple[Assignment, ...]  # as they are now; at most BATCH_NODES
+
+
+@dataclass(frozen=True, slots=True)
 class NodesNotReached(RolloutEvent):
     """No session was handed what is wanted of these nodes, in all the time that a wave has: they are left out."""
 
@@ -113,7 +120,7 @@ class LastWavePassed(RolloutEvent):
 
 @dataclass(frozen=True, slots=True)
 class RolloutStopped(RolloutEvent):
-    """A node could not take its candidate or was silent for too long, or an operator aborted the rollout."""
+    """A node could not take its candidate or was silent for too long, a gate failed, or an operator aborted the rollout."""
 
     reason: str
     failed: tuple[Assignment, ...] = ()  # as they are now; at most BATCH_NODES

@@ -88,7 +88,8 @@ def previous(node: FleetNode, seen: RolloutView) -> str:
     report = node.report(seen.rollout.model)
     if report is None:
         return ""
-    return report.previous if report.state is UpdateState.PROBATION else report.serving
+    answers = report.state is UpdateState.PROBATION and report.serving == report.target  # in its shadow it does not yet
+    return report.previous if answers else report.serving
 
 
 def sizes_left(seen: RolloutView) -> tuple[int, ...]:

@@ -268,7 +268,7 @@ def _intent(
     if wanted is not None and wanted.manifest_digest == chosen.manifest_digest:
         return replace(wanted, rollout_id=source.seen.rollout_id, chosen_for=budget, unfit=""), ()
     before = wanted.manifest_digest if wanted else ""
-    probation = source.seen.rollout.policy.probation
+    probation = replace(source.seen.rollout.policy.probation, shadow_s=0.0, compare=0, evidence_s=0.0)  # no gate reads it
     if not source.joins:
         expected = _expected_drop(fleet.artifacts.get(before), fleet.artifacts[chosen.manifest_digest])
         probation = replace(probation, max_accuracy_drop=min(1.0, probation.max_accuracy_drop + expected))

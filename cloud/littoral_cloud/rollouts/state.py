@@ -29,6 +29,7 @@ from littoral_cloud.rollouts.events import (
     NobodyNow,
     NodesAnswered,
     NodesDue,
+    NodesFailed,
     NodesGoBack,
     NodesNotReached,
     NothingToDo,
@@ -61,6 +62,13 @@ class RolloutState(StrEnum):
     FAILED = "FAILED"
 
 
+class Unsure(StrEnum):
+    """Of a gate that has to pass, and needs more evidence than came."""
+
+    STOP = "stop"
+    CONTINUE = "continue"
+
+
 ENDED = frozenset({RolloutState.SUCCEEDED, RolloutState.ROLLED_BACK, RolloutState.FAILED})
 
 
@@ -86,6 +94,8 @@ class RolloutPolicy:
     approval_s: float = 3 * 86_400.0
     window: str = ""  # when nodes are updated, as littoral.maintenance reads it; "": each in its own window
     defer_s: float = 3_600.0  # for how long a node may put its update off
+    gates: Mapping[str, float] = field(default_factory=dict)  # those that were named, and their limits
+    unsure: Unsure = Unsure.STOP  # what follows where one of them needs more when the wave's time is over
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,6 +191,7 @@ MOVES: Mapping[tuple[RolloutState, type[RolloutEvent]], RolloutState] = {
     (S.WAVE, Waits): S.WAVE,
     (S.WAVE, NodesDue): S.WAVE,
     (S.WAVE, NodesAnswered): S.WAVE,
+    (S.WAVE, NodesFailed): S.WAVE,
     (S.WAVE, NodesNotReached): S.WAVE,
     (S.WAVE, WavePassed): S.WAVE,
     (S.WAVE, LastWavePassed): S.SUCCEEDED,
@@ -196,7 +207,7 @@ MOVES: Mapping[tuple[RolloutState, type[RolloutEvent]], RolloutState] = {
 
 EVENTS: tuple[type[RolloutEvent], ...] = (
     *(Waits, ApprovalWanted, TurnCame, MeasurersWanted, Planned, NothingToDo, NobodyNow, NobodyCan),
-    *(NodesDue, NodesAnswered, NodesNotReached, WavePassed, LastWavePassed),
+    *(NodesDue, NodesAnswered, NodesFailed, NodesNotReached, WavePassed, LastWavePassed),
     *(RolloutStopped, RolloutExpired, RolloutAborted, NodesGoBack, Restored),
 )
 
@@ -229,4 +240,4 @@ def limit_s(policy: RolloutPolicy, state: RolloutState) -> float:
     if state not in LIMITS:
         return float("inf")
     limit: float = getattr(policy, LIMITS[state])
-    return limit + (policy.probation.duration_s if state is S.WAVE else 0.0)
+    return limit + (policy.probation.shadow_s + policy.probation.duration_s if state is S.WAVE else 0.0)

@@ -12,6 +12,7 @@ from littoral_cloud.fleet.ledger import Audit, Ledger
 from littoral_cloud.rollouts.answers import NodeAnswer
 from littoral_cloud.rollouts.assignments import AssignmentState
 from littoral_cloud.rollouts.commands import no_rollout
+from littoral_cloud.rollouts.gating import undecided, verdicts_of
 from littoral_cloud.rollouts.permission import approved
 from littoral_cloud.rollouts.plan import next_nodes
 from littoral_cloud.rollouts.seen import RolloutView, read
@@ -95,6 +96,8 @@ def why_not_promoted(seen: RolloutView, now: float) -> str | None:
     mine = {node_id: book.held[node_id][1] for node_id in book.of_wave(wave.number)}
     if not any(a.state is AssignmentState.COMMITTED or book.answer_of(id) is NodeAnswer.PASSED for id, a in mine.items()):
         return f"none of {len(mine)} nodes of the running wave has passed its probation yet"
+    if undecided(rollout.policy, verdicts_of(seen)):
+        return None
     if not any(book.answer_of(node_id) is NodeAnswer.AWAITED for node_id in mine):
         return "every node of the running wave has answered already"
     if not next_nodes(book.turns(), seen, now, 1).assignments:

@@ -2,14 +2,15 @@
 
 Rules, in order:
 
-1. A bad end of any node that was touched stops the rollout, of an earlier wave too.
+1. A bad end of any node that was touched stops the rollout, of an earlier wave too, unless the gate `probation` has another limit
+   than 0: then the node gets back what it had. Another gate that fails stops the rollout too (gating.py).
 2. What nodes have answered is recorded, a batch at a time.
 3. A node that is silent when its time is over stops the rollout. Its time counts from the moment its desired state was handed to
    a session, never from the decision. No silence is judged while the rollout is paused, or while the coordinator that judges is
    more than MOST_BEHIND_S behind: the answers may lie in its own queue.
 4. The nodes of the wave get their candidates a batch at a time. Who is not reached by the rollout's deadline is left out.
-5. The next wave starts when every node has answered, or when somebody promoted the running one. Who had not answered then is
-   waited for together with the next wave.
+5. The next wave starts when every node has answered and the named gates have passed, or when somebody promoted the running one.
+   Who had not answered then is waited for together with the next wave.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from littoral_cloud.rollouts.events import (
     NobodyNow,
     NodesAnswered,
     NodesDue,
+    NodesFailed,
     NodesNotReached,
     RolloutEvent,
     RolloutStopped,
@@ -33,6 +35,7 @@ from littoral_cloud.rollouts.events import (
     WavePassed,
 )
 from littoral_cloud.rollouts.fleet_node import FleetNode
+from littoral_cloud.rollouts.gating import holds, stops, too_many_failed, verdicts_of
 from littoral_cloud.rollouts.permission import moment
 from littoral_cloud.rollouts.plan import OFFLINE, NextNodes, next_nodes
 from littoral_cloud.rollouts.seen import RolloutView
@@ -48,7 +51,11 @@ def observe_wave(seen: RolloutView, now: float) -> RolloutEvent:
     if rollout.aborted_by:
         return RolloutStopped(f"aborted by {rollout.aborted_by}")
     if bad := failed_nodes(seen, now):
-        return RolloutStopped(f"{seen.nodes[bad[0].node_id].name}: {bad[0].why}", tuple(bad))
+        words = too_many_failed(seen, f"{seen.nodes[bad[0].node_id].name}: {bad[0].why}")
+        return RolloutStopped(words, tuple(bad)) if words is not None else NodesFailed(tuple(bad))
+    verdicts = verdicts_of(seen)
+    if (failing := stops(verdicts)) is not None:
+        return failing
     if became := answered_in_wave(seen, now):
         return NodesAnswered(became)
     if (stopped := _silence(seen, now)) is not None:
@@ -58,7 +65,7 @@ def observe_wave(seen: RolloutView, now: float) -> RolloutEvent:
         return _next_batch(seen, wave.size - wave.told, now)
     awaited = book.answered(NodeAnswer.AWAITED)
     if not awaited:
-        return _after_wave(seen, now)
+        return holds(seen, verdicts, now, behind=seen.behind_s > MOST_BEHIND_S) or _after_wave(seen, now)
     if wave is not None and wave.promoted_by:
         after = _after_wave(seen, now)
         if isinstance(after, WavePassed | NodesDue):

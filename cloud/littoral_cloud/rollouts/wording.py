@@ -32,3 +32,9 @@ def nodes_in_audit(name: str, node_ids: Sequence[str]) -> dict[str, object]:
         return {name: list(node_ids)}
     digest = sha256("".join(f"{node_id}\n" for node_id in sorted(node_ids)).encode()).hexdigest()
     return {name: list(node_ids[:_TOLD]), f"{name}_count": len(node_ids), f"{name}_sha256": digest}
+
+
+def unproved_remark(names: Sequence[str]) -> tuple[str, ...]:
+    """Of nodes that keep what no request and no labelled example has tried there."""
+    who = ", ".join(first_of(sorted(names)))
+    return (f"{who}: saw no request in probation, so its probe alone speaks for it",) if who else ()

@@ -90,14 +90,14 @@ def test_an_unknown_gate_is_refused_with_a_suggestion() -> None:
 def test_probation_passes_when_all_nodes_have() -> None:
     assert verdict("probation", passed=4) is PASS
     assert verdict("probation", passed=4, awaited=1) is NEEDS_MORE
-    assert verdict("probation", passed=400, failed=("cam-7: ROLLED_BACK",)) is FAIL
+    assert verdict("probation", passed=400, failed=1, failure="cam-7: ROLLED_BACK") is FAIL
 
 
 def test_with_a_limit_a_large_wave_may_lose_a_node_and_a_canary_may_not() -> None:
     gate = gate_named("probation")
-    assert gate.judge(Evidence(passed=400, failed=("cam-7: ROLLED_BACK",)), 0.01).answer is PASS
-    assert gate.judge(Evidence(passed=9, failed=("cam-7: ROLLED_BACK",)), 0.01).answer is FAIL
-    assert "5 of 405 nodes" in gate.judge(Evidence(passed=400, failed=("cam-7",) * 5), 0.01).why
+    assert gate.judge(Evidence(passed=400, failed=1, failure="cam-7: ROLLED_BACK"), 0.01).answer is PASS
+    assert gate.judge(Evidence(passed=9, failed=1, failure="cam-7: ROLLED_BACK"), 0.01).answer is FAIL
+    assert "5 of 405 nodes" in gate.judge(Evidence(passed=400, failed=5), 0.01).why
 
 
 def test_labelled_tells_five_points_from_none_with_three_thousand_examples() -> None:

@@ -18,6 +18,7 @@ from littoral_cloud.rollouts.events import (
     NobodyNow,
     NodesAnswered,
     NodesDue,
+    NodesFailed,
     NodesGoBack,
     NodesNotReached,
     NothingToDo,
@@ -61,7 +62,7 @@ TOLD = Assignment(
     generation=1,
     told_at=1.0,
 )
-IN_PLACE = (MeasurersWanted, NodesDue, NodesAnswered, NodesNotReached, NodesGoBack)
+IN_PLACE = (MeasurersWanted, NodesDue, NodesAnswered, NodesFailed, NodesNotReached, NodesGoBack)
 """Events after which the time that the state has goes on."""
 
 EXAMPLES: dict[type[RolloutEvent], RolloutEvent] = {
@@ -75,6 +76,7 @@ EXAMPLES: dict[type[RolloutEvent], RolloutEvent] = {
     NobodyCan: NobodyCan("nobody"),
     NodesDue: NodesDue((PLANNED,), {}, last=True),
     NodesAnswered: NodesAnswered((moved(TOLD, AssignmentEvent.LEFT_OUT, 2_000.0, why="left"),)),
+    NodesFailed: NodesFailed((moved(TOLD, AssignmentEvent.BROKE, 2_000.0, why="broke"),)),
     NodesNotReached: NodesNotReached(("a",)),
     NodesGoBack: NodesGoBack(("a",)),
     WavePassed: WavePassed(),

@@ -40,7 +40,8 @@ class Evidence:
 
     passed: int = 0  # nodes whose probation ended well
     awaited: int = 0  # nodes that have not answered
-    failed: tuple[str, ...] = ()  # how nodes failed, in words
+    failed: int = 0  # nodes whose probation, or what came before it, ended badly
+    failure: str = ""  # how the first of them did, in words
     requests: ShareCount = ShareCount()  # of the candidate; hits: failed ones
     requests_before: ShareCount = ShareCount()  # of the model before, on the same nodes
     latency: tuple[float, ...] = ()  # of the candidate in the agent's own process, over LATENCY_BOUNDS_MS; () or BINS counts
@@ -58,20 +59,20 @@ class EvidencePool:
     def __init__(self) -> None:
         self._nodes: dict[str, NodeEvidence] = {}
         self._sums: dict[str, list[float]] = {}
+        self.version = 0  # grows with each change
 
     def put(self, node_id: str, given: NodeEvidence | None) -> None:
         """Takes the place of what the node gave before. None: it has given nothing, or its candidate stands no more."""
-        before = self._nodes.pop(node_id, None)
-        if before == given:
-            given = before  # one object
-        elif before is not None:
-            self._add(before, -1.0)
+        if (before := self._nodes.get(node_id)) == given:
+            return
+        self.version += 1
+        if before is not None:
+            self._add(self._nodes.pop(node_id), -1.0)
         if given is not None:
             self._nodes[node_id] = given
-            if given is not before:
-                self._add(given, 1.0)
+            self._add(given, 1.0)
 
-    def evidence(self, passed: int = 0, awaited: int = 0, failed: tuple[str, ...] = ()) -> Evidence:
+    def evidence(self, passed: int = 0, awaited: int = 0, failed: int = 0, failure: str = "") -> Evidence:
         """Arguments as of Evidence."""
 
         def pair(name: str) -> ShareCount:
@@ -87,6 +88,7 @@ class EvidencePool:
             passed=passed,
             awaited=awaited,
             failed=failed,
+            failure=failure,
             requests=pair("requests"),
             requests_before=pair("before"),
             latency=tuple(self._sums.get("latency", ())),

@@ -12,11 +12,11 @@ from littoral_cloud.rollouts.gates.verdict import Gate, GateVerdict, fails, need
 
 
 def judge(evidence: Evidence, limit: float) -> GateVerdict:
-    failed = len(evidence.failed)
+    failed = evidence.failed
     answered = evidence.passed + failed
     share = f"{failed:,} of {answered:,} nodes have failed"
     if failed > limit * answered:
-        return fails(evidence.failed[0] if failed == 1 else f"{share}, the first: {evidence.failed[0]}")
+        return fails(evidence.failure if failed == 1 else f"{share}, the first: {evidence.failure}")
     if evidence.awaited or not evidence.passed:
         return needs_more(max(1, evidence.awaited), "nodes", share)
     return passes(share)
