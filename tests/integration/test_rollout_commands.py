@@ -185,6 +185,30 @@ def test_a_rollout_is_paused_resumed_and_promoted_by_name(said: Said, capsys: py
     assert asyncio.run(lines()) == [(action, shown["paused_by"]) for action in actions]
 
 
+def test_another_person_approves_a_rollout_and_explain_says_what_it_waits_for(
+    said: Said, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LOGNAME", "ada")
+    monkeypatch.setenv("LITTORAL_APPROVAL_ABOVE", "0.5")
+    assert said("rollout", "start", "digits-1", "--waves", "2", "--dry-run")["approval"] is True
+    said("rollout", "start", "digits-1", "--waves", "2")
+    approve = "littoral-cloud rollout approve digits-1-r1"
+    found = said("rollout", "explain", "digits-1-r1")
+    assert found["waits_for"] == [f"somebody other than ada to approve it: {approve}"]
+    assert found["movers"][0] == f"an operator other than ada: {approve}"
+    assert (found["state"], found["then"], found["nodes"]) == ("PENDING", "the rollout FAILED", [])
+    assert execute(["rollout", "explain", "digits-1-r1"]) == 0
+    assert f"waits for somebody other than ada to approve it: {approve}" in capsys.readouterr().out
+    assert "ada has started it" in said("rollout", "approve", "digits-1-r1", code=2)["error"]["message"]
+    monkeypatch.setenv("LOGNAME", "ben")
+    assert said("rollout", "approve", "digits-1-r1") == {"rollout": "digits-1-r1", "approved": True}
+    asyncio.run(in_first_wave(UpdateState.SUCCEEDED))
+    capsys.readouterr()
+    assert execute(["rollout", "show", "digits-1-r1"]) == 0
+    assert "by ben at 20" in capsys.readouterr().out
+    assert said("rollout", "explain", "nothing-r1", code=4)["error"]["code"] == "not-found"
+
+
 def test_what_each_node_gets_is_shown_a_page_at_a_time(said: Said, capsys: pytest.CaptureFixture[str]) -> None:
     said("rollout", "start", "digits-1", "--waves", "2")
     asyncio.run(in_first_wave(UpdateState.SUCCEEDED))

@@ -175,8 +175,10 @@ async def show(
         seen = snapshot.of(rollout)
         event, gates = observe(seen, core.clock()), gate_rows(seen) if found.state is RolloutState.WAVE else []
         waits = event.waits_for if isinstance(event, Waits) else ("a running coordinator",)
-    paused = {"paused": f"by {found.paused_by} since {when(found.paused_at)}"} if found.paused_by else {}
-    row = {**_row(rollout, found), **paused, "remarks": found.remarks}
+    people = {"paused": f"by {found.paused_by} since {when(found.paused_at)}"} if found.paused_by else {}
+    people |= {"started": f"by {found.started_by}"} if found.started_by else {}
+    people |= {"approved": f"by {found.approved_by} at {when(found.approved_at)}"} if found.approved_by else {}
+    row = {**_row(rollout, found), **people, "remarks": found.remarks}
     head = {"id": rollout, **asdict(found)} if format == Format.JSON else row
     rows, last = await rows_of_nodes(core, rollout, found, after=after, most=limit)
     if format == Format.JSON:
@@ -263,12 +265,19 @@ async def back(
     await _print_or_follow(core, rollout_id, watch_, format)
 
 
+def _state(rollout: Rollout) -> str:
+    if rollout.paused_by:
+        return f"{rollout.state}, paused"
+    unapproved = rollout.state is RolloutState.PENDING and rollout.policy.approval and not rollout.approved_by
+    return f"{rollout.state}, not approved" if unapproved else rollout.state
+
+
 def _row(rollout_id: str, rollout: Rollout) -> dict[str, Any]:
     started = rollout.waves_started
     return {
         "id": rollout_id,
         "release": rollout.release_id,
-        "state": f"{rollout.state}, paused" if rollout.paused_by else rollout.state,
+        "state": _state(rollout),
         "model": rollout.model,
         "kind": rollout.kind,
         "waves": f"{started}/{started + rollout.waves_to_come}",

@@ -11,6 +11,7 @@ from littoral.manifest import Manifest
 from littoral_cloud.app import Core
 from littoral_cloud.fleet.records import Release
 from littoral_cloud.rollouts.commands import check_start
+from littoral_cloud.rollouts.eligibility import share_that_could_take
 from littoral_cloud.rollouts.permission import moment
 from littoral_cloud.rollouts.preview import RolloutPreview, preview, read_before
 from littoral_cloud.rollouts.state import RolloutPolicy
@@ -30,9 +31,12 @@ async def print_preview(core: Core, release: Release, policy: RolloutPolicy, for
         for digest in (c.manifest_digest for c in seen.candidates)
     }
     found = preview(seen, core.clock(), travels)
+    approval = policy.approval or share_that_could_take(seen) > core.settings.approval_above
     if format == Format.JSON:
-        emit({"release": release.release_id, "written": False, **_json(found)}, format)
+        emit({"release": release.release_id, "written": False, "approval": approval, **_json(found)}, format)
         return
+    if approval:
+        emit("another person has to approve it first")
     _print(found, release.release_id)
 
 
