@@ -11,7 +11,7 @@ help:  ## this list
 
 $(STAMP): pyproject.toml constraints.txt
 	@test -d $(VENV) || $(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[cloud,edge,edge-train,ncnn,coreml,dev]'
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[cloud,edge,edge-train,ncnn,coreml,objects,dev]'
 	@touch $@
 
 install: $(STAMP)  ## make .venv with everything in it, pinned by constraints.txt

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from littoral.errors import NotFound, unwritten
+from littoral_cloud.fleet.blobs import BlobStore
 from littoral_cloud.fleet.identity import FleetIdentity, belong, missing_keys, read_identity
 from littoral_cloud.fleet.ledger import Clock, Ledger
 from littoral_cloud.settings import CloudSettings
-from littoral_cloud.store.blobs import BlobFolder
 from littoral_cloud.store.connection import Endpoint, endpoint_from
 from littoral_cloud.store.embedded import embedded_redis
 from littoral_cloud.store.opened_blobs import open_blobs
@@ -33,7 +33,7 @@ class Core:
 
     settings: CloudSettings
     ledger: Ledger
-    blobs: BlobFolder
+    blobs: BlobStore
     trust: Trust
     clock: Clock
     witness: Witness

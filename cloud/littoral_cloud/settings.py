@@ -49,7 +49,9 @@ class CloudSettings:
         "The folder of keys, blobs and the embedded Redis: littoral/cloud in XDG_STATE_HOME or ~/.local/state.",
     )
     keys_dir: Path | None = _setting(None, "The folder of ca and signing, the fleet's keys; none: the data folder.")
-    blobs: str | None = _setting(None, "The folder of blobs, which all coordinators of a fleet share; none: DATA/blobs.")
+    blobs: str | None = _setting(
+        None, "Where blobs are, for all coordinators of a fleet: a folder, s3://BUCKET/PREFIX, gs:// or az://; none: DATA/blobs."
+    )
     redis_url: str | None = _setting(
         None,
         "redis://, rediss://, unix://, redis+sentinel://HOST,HOST,HOST/SERVICE or redis+cluster://HOST,HOST of a "

@@ -15,9 +15,9 @@ from littoral.fleet.v1 import blob_pb2, blob_pb2_grpc
 from littoral.transport import CHUNK_BYTES, MAX_BLOB_BYTES
 from littoral_cloud.api.errors import OutOfRange, WrongOffset
 from littoral_cloud.api.peer import accepted
+from littoral_cloud.fleet.blobs import BlobStore
 from littoral_cloud.fleet.ledger import Clock, Ledger
 from littoral_cloud.fleet.transfers import Readers, note_upload, task_of
-from littoral_cloud.store.blobs import BlobFolder
 
 SILENCE_S = 60.0
 """An upload that sends nothing for this long is ended; the bytes that came stay stored."""
@@ -26,7 +26,7 @@ SILENCE_S = 60.0
 class BlobServicer(blob_pb2_grpc.BlobServiceServicer):
     """An accepted node may get what its desired state names; one that a federated run waits for may put its reply."""
 
-    def __init__(self, ledger: Ledger, blobs: BlobFolder, clock: Clock) -> None:
+    def __init__(self, ledger: Ledger, blobs: BlobStore, clock: Clock) -> None:
         self._ledger = ledger
         self._blobs = blobs
         self._clock = clock
@@ -37,7 +37,7 @@ class BlobServicer(blob_pb2_grpc.BlobServiceServicer):
         peer = await accepted(context, self._ledger, self._clock())
         digest = check_digest(request.digest)
         await self._readers.check(peer.node_id, digest)
-        path = self._blobs.path(digest)
+        path = await asyncio.to_thread(self._blobs.path, digest)
         file = await asyncio.to_thread(path.open, "rb")
         try:
             total = os.fstat(file.fileno()).st_size
@@ -57,9 +57,10 @@ class BlobServicer(blob_pb2_grpc.BlobServiceServicer):
         peer = await accepted(context, self._ledger, self._clock())
         await task_of(self._ledger, peer.node_id)
         digest = check_digest(request.digest)
-        if self._blobs.renew(digest):  # a node that hears "complete" puts nothing, and names it next
-            return blob_pb2.StatBlobResponse(stored_bytes=self._blobs.path(digest).stat().st_size, complete=True)
-        return blob_pb2.StatBlobResponse(stored_bytes=self._blobs.stored_bytes(digest), complete=False)
+        # Renewed, since a node that hears "complete" puts nothing, and names it next.
+        complete = await asyncio.to_thread(self._blobs.renew, digest)
+        stored = await asyncio.to_thread(self._blobs.stored_bytes, digest)
+        return blob_pb2.StatBlobResponse(stored_bytes=stored, complete=complete)
 
     async def PutBlob(self, request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> blob_pb2.PutBlobResponse:
         peer = await accepted(context, self._ledger, self._clock())
@@ -72,12 +73,12 @@ class BlobServicer(blob_pb2_grpc.BlobServiceServicer):
         # One upload of a digest at a time; a second waits, and finds the blob whole.
         uploading = self._uploads.setdefault(digest, asyncio.Lock())
         async with uploading:
-            if not self._blobs.has(digest):
+            if not await asyncio.to_thread(self._blobs.has, digest):
                 await self._receive(context, digest, header.offset, header.total_bytes)
         return blob_pb2.PutBlobResponse(total_bytes=header.total_bytes)
 
     async def _receive(self, context: Any, digest: str, offset: int, total: int) -> None:
-        stored = self._blobs.stored_bytes(digest)
+        stored = await asyncio.to_thread(self._blobs.stored_bytes, digest)
         if offset != stored:
             raise WrongOffset(
                 f"blob {digest[:19]}: {stored} bytes are stored, the data begins at {offset}", hint="ask StatBlob first"

@@ -1,8 +1,10 @@
-"""The port to the store of big things, by digest; the adapter is littoral_cloud.store.blobs.BlobFolder."""
+"""The port to the store of big things, by digest; the adapters are littoral_cloud.store.blobs.BlobFolder and
+littoral_cloud.store.object_blobs.ObjectBlobs. Each method raises Unavailable where its store cannot be had."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Protocol
 
 
@@ -33,6 +35,22 @@ class BlobStore(Protocol):
         ...
 
     def has(self, digest: str) -> bool: ...
+
+    def path(self, digest: str) -> Path:
+        """A file on this machine with the bytes of a whole blob. Raises NotFound."""
+        ...
+
+    def append(self, digest: str, offset: int, data: bytes) -> int:
+        """Adds to a blob that is being put, and gives the bytes that are there now. Raises Conflict, TooLarge, NoSpace."""
+        ...
+
+    def complete(self, digest: str, total_bytes: int) -> Path:
+        """Makes it whole. Raises Conflict, DigestMismatch, NoSpace."""
+        ...
+
+    def renew(self, digest: str) -> bool:
+        """Says that somebody wants a blob: until later than now it is not discarded. False where it is not there."""
+        ...
 
     def stored_bytes(self, digest: str) -> int:
         """Bytes that are there, from the blob's start: all of them where it is whole."""
