@@ -20,11 +20,10 @@ from littoral_cloud.store.announcements import Announcements
 from littoral_cloud.store.commits import Commits
 from littoral_cloud.store.connection import Connections, Endpoint
 from littoral_cloud.store.leases import Leases
-from littoral_cloud.store.scripts import AUDIT, AUDIT_LAST, CUT_AUDIT, GET_MANY, PAGE, PAGE_IN_ORDER, SCAN
+from littoral_cloud.store.reads import MOST_DOCUMENTS, Reads
+from littoral_cloud.store.scripts import AUDIT, AUDIT_LAST, CUT_AUDIT, PAGE, PAGE_IN_ORDER, SCAN
 from littoral_cloud.trust.audit_chain import GENESIS
 
-PAGE_DOCUMENTS = 1000
-"""That are read at one time: Redis answers no other call meanwhile, for a few milliseconds."""
 _KIND = re.compile(r"[a-z][a-z0-9_-]{0,62}")
 _FIELD = re.compile(r"[a-z][a-z0-9_]{0,62}")
 _STREAM_ID = re.compile(r"-|\d+(-\d+)?")
@@ -47,6 +46,7 @@ class RedisLedger:
         self._announcements = Announcements(self._connections, self._key("changes"), self._key("changes-count"))
         self._leases = Leases(self._connections, self._announcements, self._key)
         self._commits = Commits(self._connections, self._key, clock)
+        self._reads = Reads(self._connections, self._docs)
         self._documents_read = 0
 
     @classmethod
@@ -61,6 +61,7 @@ class RedisLedger:
             yield ledger
         finally:
             await ledger._commits.close()
+            await ledger._reads.close()
             await ledger._announcements.close()
             await ledger._connections.close()
 
@@ -73,15 +74,14 @@ class RedisLedger:
         return self._commits.wait_s
 
     async def get(self, kind: str, id: str) -> Doc | None:
-        value = await self._connections.command("HGET", self._docs(kind), id)
-        self._documents_read += 1
-        return None if value is None else _doc(kind, id, value)
+        [doc] = await self.get_many([(kind, id)])
+        return doc
 
     async def get_many(self, wanted: Sequence[tuple[str, str]]) -> Sequence[Doc | None]:
         found: list[Doc | None] = []
-        for start in range(0, len(wanted), PAGE_DOCUMENTS):
-            some = wanted[start : start + PAGE_DOCUMENTS]
-            values = await self._connections.run(GET_MANY, [self._docs(kind) for kind, _ in some], [id for _, id in some])
+        for start in range(0, len(wanted), MOST_DOCUMENTS):
+            some = wanted[start : start + MOST_DOCUMENTS]
+            values = await self._reads.get_many(some)
             self._documents_read += len(some)
             found += [None if value is None else _doc(kind, id, value) for (kind, id), value in zip(some, values, strict=True)]
         return found
@@ -90,7 +90,7 @@ class RedisLedger:
         found = {doc.id: doc async for page in self.pages(kind) for doc in page}
         return [found[id] for id in sorted(found)]
 
-    async def pages(self, kind: str, size: int = PAGE_DOCUMENTS) -> AsyncIterator[Sequence[Doc]]:
+    async def pages(self, kind: str, size: int = MOST_DOCUMENTS) -> AsyncIterator[Sequence[Doc]]:
         cursor = b"0"
         while True:
             cursor, values = await self._connections.run(PAGE, [self._docs(kind)], [cursor, size])
