@@ -5,12 +5,14 @@ from __future__ import annotations
 from datetime import datetime
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from littoral.errors import BadInput
-from littoral_cloud.fleet.records import Presence, UpdateState
+from littoral_cloud.fleet.records import Presence, Probation, UpdateState
 from littoral_cloud.rollouts.events import Waits
 from littoral_cloud.rollouts.judge import observe
-from littoral_cloud.rollouts.state import Rollout, RolloutPolicy, RolloutState
+from littoral_cloud.rollouts.state import ENDED, Rollout, RolloutPolicy, RolloutState
 from littoral_cloud.rollouts.waves import sizes_after
 from littoral_cloud.rollouts.windows import opens_at
 from tests.kit.rollout_world import MODEL, Fate, World, artifact
@@ -207,3 +209,38 @@ def test_one_that_hangs_after_it_put_its_update_off_stops_the_rollout_when_both_
     assert world.rollout(id).state is RolloutState.WAVE
     go(world, "2026-01-07T12:30+00:00")
     assert world.rollout(id).state is RolloutState.ROLLED_BACK
+
+
+@st.composite
+def fleets(draw: st.DrawFn) -> World:
+    windows = ("", "", "12:00-12:01", "12:02-12:10", "12:20-12:50", "03:00-03:30; 14:00-14:01", "Thu", "always")
+    outcomes = (*(UpdateState.SUCCEEDED,) * 12, UpdateState.ROLLED_BACK, UpdateState.PENDING)
+    world = noon(*draw(st.lists(st.sampled_from(windows), min_size=1, max_size=6)))
+    for actor in world.actors.values():
+        digest, defers_s = GOOD.manifest_digest, float(draw(st.sampled_from((0, 0, 30, 400, 5_000))))
+        actor.fate = Fate(outcome={digest: draw(st.sampled_from(outcomes))}, takes_s=draw(st.sampled_from((0.0, 5.0, 90.0))))
+        actor.fate.defers_s = defers_s
+    return world
+
+
+@settings(max_examples=30, deadline=None)
+@given(world=fleets(), sizes=st.lists(st.integers(1, 3), min_size=1, max_size=2), over=st.sampled_from(("", "", "12:30-13:00")))
+def test_whatever_windows_there_are_it_ends_and_tells_no_node_outside_its_own(world: World, sizes: list[int], over: str) -> None:
+    policy = RolloutPolicy(wave_sizes=tuple(sizes), window=over, defer_s=300.0, wave_s=120.0, probation=Probation(duration_s=0.0))
+    id, ends = world.start(world.release(1, GOOD), policy), world.now + 3 * 86_400.0
+    told: set[str] = set()
+    while world.rollout(id).state not in ENDED:
+        assert world.now < ends, f"does not end: {world.rollout(id)}"
+        nodes = world.snapshot().nodes
+        world.control()
+        for node_id in world.actors:
+            wanted = world.desired(node_id)[1].models.get(MODEL)
+            if node_id not in told and wanted is not None and wanted.manifest_digest == GOOD.manifest_digest:
+                told.add(node_id)
+                assert opens_at(nodes[node_id], world.now, over) == world.now
+        event = observe(world.snapshot().of(id), world.now) if world.rollout(id).state not in ENDED else None
+        works = any(actor.working is not None for actor in world.actors.values())
+        far = isinstance(event, Waits) and not works and event.until - world.now > 200.0
+        world.tick(event.until - world.now if far and isinstance(event, Waits) else 5.0)
+    if world.rollout(id).state is RolloutState.SUCCEEDED:
+        assert told == set(world.actors), "each had its turn"
