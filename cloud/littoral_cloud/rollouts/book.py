@@ -56,6 +56,7 @@ class AssignmentBook:
         self._silent_since: dict[str, float] = {}  # of awaited nodes that were handed their desired state
         self._silences: list[tuple[float, str]] = []  # a heap; entries that are not in `_silent_since` are old
         self.evidence = EvidencePool()
+        self.put_off: set[int] = set()  # numbers of the waves in which a node put its update off
         self.unreached: dict[str, None] = {}  # awaited nodes that were not handed it yet
 
     def put(self, node_id: str, generation: int, a: Assignment | None) -> None:
@@ -95,6 +96,8 @@ class AssignmentBook:
             assert node is not None
             self._is_silent(a, node)
         self._note_evidence(a, node)
+        if a.wave and node is not None and has_deferred(a, node, self._model):
+            self.put_off.add(a.wave)
 
     def _note_evidence(self, a: Assignment, node: FleetNode | None) -> None:
         """What the node has shown of its candidate; stays when the node has gone back, or its agent starts anew."""

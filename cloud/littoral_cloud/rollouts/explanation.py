@@ -13,10 +13,11 @@ from littoral_cloud.fleet.records import UpdateState
 from littoral_cloud.rollouts.answers import NodeAnswer
 from littoral_cloud.rollouts.assignments import Assignment, AssignmentState
 from littoral_cloud.rollouts.events import Waits
+from littoral_cloud.rollouts.gating import undecided, verdicts_of
 from littoral_cloud.rollouts.judge import observe
 from littoral_cloud.rollouts.permission import approve_by, not_yet
 from littoral_cloud.rollouts.seen import RolloutView
-from littoral_cloud.rollouts.state import ENDED, ON_EXPIRY, Rollout, RolloutState
+from littoral_cloud.rollouts.state import ENDED, ON_EXPIRY, Rollout, RolloutState, Unsure
 from littoral_cloud.rollouts.steering import why_not_promoted
 from littoral_cloud.rollouts.windows import opens_at
 from littoral_cloud.rollouts.wording import first_of
@@ -81,9 +82,19 @@ def _deadline(seen: RolloutView, waits: Waits, now: float) -> tuple[float | None
     if rollout.state is S.PENDING and not_yet(rollout, seen.rollout_id, now) is not None:
         needs_approval = rollout.policy.approval and not rollout.approved_by
         return (approve_by(rollout), ON_EXPIRY[S.PENDING]) if needs_approval else (until, "it begins")
+    if _waits_for_gates(seen, waits):
+        goes_on = rollout.policy.unsure is Unsure.CONTINUE
+        return until, "the next wave starts without their answer" if goes_on else "the rollout is stopped and rolls back"
     if _waits_for_turns(seen, waits):
         return until, "the nodes that are there then, with an open window, have their turn"
     return until, ON_EXPIRY[rollout.state]
+
+
+def _waits_for_gates(seen: RolloutView, waits: Waits) -> bool:
+    """Whether every node of the wave has answered, and gates need more evidence."""
+    if seen.rollout.state is not S.WAVE or seen.assignments.answered(NodeAnswer.AWAITED) or not seen.rollout.policy.gates:
+        return False
+    return waits.waits_for == undecided(seen.rollout.policy, verdicts_of(seen))
 
 
 def _waits_for_turns(seen: RolloutView, waits: Waits) -> bool:
@@ -102,6 +113,8 @@ def _movers(seen: RolloutView, waits: Waits, now: float) -> Iterator[str]:
         yield f"an operator other than {rollout.started_by or 'who started it'}: {command} approve {id}"
     elif waits.nodes or seen.assignments.answered(NodeAnswer.AWAITED):
         yield "these nodes"
+    elif _waits_for_gates(seen, waits):
+        yield "requests and labelled examples on the nodes that have it"
     if rollout.state is S.WAVE and why_not_promoted(seen, now) is None:
         yield f"an operator: {command} promote {id}"
     if rollout.state is not S.ROLLING_BACK:

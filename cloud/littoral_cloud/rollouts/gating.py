@@ -81,8 +81,10 @@ def holds(seen: RolloutView, verdicts: Mapping[str, GateVerdict], now: float, *,
     words = undecided(rollout.policy, verdicts)
     if not words or (rollout.running_wave is not None and rollout.running_wave.promoted_by):
         return None
-    if now < rollout.deadline or rollout.paused_by or behind:
-        return Waits(words, max(rollout.deadline, now + AGAIN_S))
+    late = rollout.running_wave is not None and rollout.running_wave.number in seen.assignments.put_off
+    deadline = rollout.deadline + (rollout.policy.defer_s if late else 0.0)  # who put the update off shows something later
+    if now < deadline or rollout.paused_by or behind:
+        return Waits(words, max(deadline, now + AGAIN_S))
     if rollout.policy.unsure is Unsure.CONTINUE:
         return None
     return RolloutStopped(f"the wave's time is over: {'; '.join(words)}")

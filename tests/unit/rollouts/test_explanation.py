@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from littoral_cloud.fleet.evidence import NodeEvidence
 from littoral_cloud.fleet.quarantine import KIND as TROUBLE
 from littoral_cloud.fleet.quarantine import NodeTrouble, Quarantine
-from littoral_cloud.fleet.records import Enrolment, Node, Presence, UpdateState, dump
+from littoral_cloud.fleet.records import Enrolment, Node, Presence, Probation, UpdateState, dump
 from littoral_cloud.rollouts.explanation import NodesInState, RolloutExplanation, explain_rollout
 from littoral_cloud.rollouts.seen import snapshot_of
 from littoral_cloud.rollouts.state import ENDED, Rollout, RolloutPolicy, RolloutState
@@ -142,3 +143,17 @@ def test_names_are_few_however_many_nodes_there_are() -> None:
     [closed] = [each for each in explained(world).nodes if each.state == "its window is closed"]
     assert closed.nodes == 9
     assert closed.first == ("name-a", "name-b", "name-c", "name-d", "name-e", "and 4 more")
+
+
+def test_it_waits_for_a_gate() -> None:
+    world = fleet("abcd")
+    for actor in world.actors.values():
+        actor.evidence = NodeEvidence(examples=200, worse=3, better=3)
+    policy = RolloutPolicy(probation=Probation(), gates={"labelled": 0.02})
+    id = world.start(world.release(1, GOOD), policy)
+    go(world, 30)
+    found = explained(world)
+    [words] = found.waits_for
+    assert words.startswith("gate labelled needs more")
+    assert (found.until, found.then) == (world.rollout(id).deadline, "the rollout is stopped and rolls back")
+    assert found.movers == ("requests and labelled examples on the nodes that have it", PROMOTE, ABORT)

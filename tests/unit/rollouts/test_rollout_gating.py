@@ -89,6 +89,16 @@ def test_a_named_gate_holds_the_next_wave_until_its_evidence_came() -> None:
     assert run(world, id, seconds=60.0).state is RolloutState.SUCCEEDED
 
 
+def test_where_a_node_put_its_update_off_the_gates_have_that_time_too() -> None:
+    world = world_of(FEW, WELL, WELL, WELL, fates={0: Fate(defers_s=600.0)})
+    id = world.start(world.release(1, GOOD), replace(LABELLED, defer_s=900.0, wave_s=300.0))
+    held = until_held(world, id, seconds=700)
+    assert world.now > world.rollout(id).deadline, "the wave's own time is over"
+    assert held.until == world.rollout(id).deadline + 900.0
+    world.show("n000", WELL)
+    assert run(world, id, seconds=60.0).state is RolloutState.SUCCEEDED
+
+
 def test_when_the_waves_time_is_over_the_policy_decides() -> None:
     for unsure, state in ((Unsure.STOP, RolloutState.ROLLED_BACK), (Unsure.CONTINUE, RolloutState.SUCCEEDED)):
         world = world_of(*[FEW] * 4)
