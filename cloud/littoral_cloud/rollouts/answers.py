@@ -90,12 +90,12 @@ def has_deferred(a: Assignment, node: FleetNode, model: str) -> bool:
 
 
 def no_answer(a: Assignment, node: FleetNode, model: str) -> str:
-    """How far a node of the running wave is, in an operator's words."""
+    """How far a node of the running wave is, in an operator's words, without its name."""
     report = _report(node, model, a.generation)
     if report is not None:
         why = f" ({report.deferral.reason})" if report.state is UpdateState.DEFERRED and report.deferral is not None else ""
-        return f"{node.name}: {report.state}{why}"
-    return f"{node.name}: {'no answer' if heard_since(a, node, model) is not None else 'no session was handed it yet'}"
+        return f"{report.state}{why}"
+    return "no answer" if heard_since(a, node, model) is not None else "no session was handed it yet"
 
 
 def unproved(node: FleetNode, model: str) -> bool:

@@ -3,7 +3,7 @@
     PLANNED      it has a turn to come
     TOLD         its desired state names the candidate
     COMMITTED    it serves the candidate, after probation
-    FAILED       it could not take the candidate, or could not go back
+    FAILED       it could not take the candidate, or could not go back, or was silent for too long
     RESTORING    its desired state names what it had before
     RESTORED     it has what it had before
     DROPPED      nothing is expected of it any more, for the reason in `why`
@@ -49,7 +49,7 @@ class AssignmentEvent(StrEnum):
     TOLD_BACK = "ToldBack"  # its desired state is what it had before, in the same Change
     HAD_NOTHING = "HadNothing"  # the model is wanted of it no more, in the same Change
     WENT_BACK = "WentBack"  # it reports that it serves what it had before
-    SILENT = "Silent"  # the time to go back is over; its desired state stands
+    SILENT = "Silent"  # its time is over
 
 
 A = AssignmentState
@@ -60,6 +60,7 @@ MOVES: Mapping[tuple[AssignmentState, AssignmentEvent], AssignmentState] = {
     (A.PLANNED, E.LEFT_OUT): A.DROPPED,
     (A.TOLD, E.PASSED): A.COMMITTED,
     (A.TOLD, E.BROKE): A.FAILED,
+    (A.TOLD, E.SILENT): A.FAILED,
     (A.TOLD, E.LEFT_OUT): A.DROPPED,
     (A.TOLD, E.TOLD_BACK): A.RESTORING,
     (A.TOLD, E.HAD_NOTHING): A.RESTORED,
@@ -82,7 +83,8 @@ DEADLINES: Mapping[AssignmentState, tuple[str, str]] = {
     A.PLANNED: ("its turn, or the end of the rollout", "DROPPED where it is offline at its turn"),
     A.TOLD: (
         "wave_s and the probation, from the moment its desired state was handed to a session",
-        "the rollout is stopped; one that no session was handed by the rollout's deadline is DROPPED, with its old desired state",
+        "FAILED, and the rollout is stopped; one that goes offline before a session was handed it, or was not by the rollout's "
+        "deadline, is DROPPED, with its old desired state",
     ),
     A.COMMITTED: ("the end of the rollout", "it stays so; where the rollout is stopped before, RESTORING"),
     A.FAILED: ("the end of the rollout", "it stays so; one that failed its candidate is RESTORING once the rollout rolls back"),

@@ -8,7 +8,8 @@ Rules, in order:
 3. A node that is silent when its time is over stops the rollout. Its time counts from the moment its desired state was handed to
    a session, never from the decision. No silence is judged while the rollout is paused, or while the coordinator that judges is
    more than MOST_BEHIND_S behind: the answers may lie in its own queue.
-4. The nodes of the wave get their candidates a batch at a time. Who is not reached by the rollout's deadline is left out.
+4. The nodes of the wave get their candidates a batch at a time. One that is offline before a session was handed it, or was not by
+   the rollout's deadline, is left out: it knows nothing of it.
 5. The next wave starts when every node has answered and the named gates have passed, or when somebody promoted the running one.
    Who had not answered then is waited for together with the next wave.
 """
@@ -70,13 +71,27 @@ def observe_wave(seen: RolloutView, now: float) -> RolloutEvent:
         after = _after_wave(seen, now)
         if isinstance(after, WavePassed | NodesDue):
             return after
-    if book.unreached and now >= rollout.deadline and seen.behind_s <= MOST_BEHIND_S:
-        return NodesNotReached(tuple(islice(book.unreached, BATCH_NODES)))
-    told = first_of(awaited.values(), lambda a: no_answer(a, seen.nodes[a.node_id], rollout.model))
-    if (since := book.first_silence()) is not None and now >= due(rollout, since):
+    unreached = [seen.nodes[node_id] for node_id in islice(book.unreached, BATCH_NODES)]
+    behind = seen.behind_s > MOST_BEHIND_S
+    if not behind and (given_up := [node.id for node in unreached if now >= _reached_by(node, rollout)]):
+        return NodesNotReached(tuple(given_up))
+
+    def how_far(a: Assignment) -> str:
+        node = seen.nodes[a.node_id]
+        return f"{node.name}: {no_answer(a, node, rollout.model)}"
+
+    told = first_of(awaited.values(), how_far)
+    since = book.first_silence()
+    until = min([*([] if since is None else [due(rollout, since)]), *(_reached_by(node, rollout) for node in unreached)])
+    if behind and now >= until:
         return Waits((f"this coordinator, which is {seen.behind_s:.0f} s behind", *told), now + MOST_BEHIND_S)
-    until = min([*([] if since is None else [due(rollout, since)]), *([rollout.deadline] if book.unreached else [])])
-    return Waits(told, max(until, now + MOST_BEHIND_S) if until <= now else until)
+    return Waits(told, until)
+
+
+def _reached_by(node: FleetNode, rollout: Rollout) -> float:
+    """Until when a session has to be handed what is wanted of a node: it is left out once it is offline, or the deadline came."""
+    there = node.presence is not None and node.presence.connected
+    return rollout.deadline if there or node.presence is None else min(rollout.deadline, node.presence.gone_at)
 
 
 def due(rollout: Rollout, since: float) -> float:
@@ -91,8 +106,10 @@ def _silence(seen: RolloutView, now: float) -> RolloutStopped | None:
         return None
     limit = limit_s(rollout.policy, RolloutState.WAVE)
     late = book.silent_since(now - limit - rollout.paused_s)
-    silent = ", ".join(first_of(late, lambda a: no_answer(a, seen.nodes[a.node_id], rollout.model)))
-    return RolloutStopped(f"{silent}, after {limit:g} s")
+    words = {a.node_id: no_answer(a, seen.nodes[a.node_id], rollout.model) for a in late[:BATCH_NODES]}
+    silent = ", ".join(first_of(late, lambda a: f"{seen.nodes[a.node_id].name}: {words[a.node_id]}"))
+    failed = (moved(a, AssignmentEvent.SILENT, now, why=f"{words[a.node_id]}, after {limit:g} s") for a in late[:BATCH_NODES])
+    return RolloutStopped(f"{silent}, after {limit:g} s", tuple(failed))
 
 
 def _next_batch(seen: RolloutView, left: int, now: float) -> NodesDue:

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from littoral_cloud.fleet.records import DesiredModel, Enrolment, Node, Presence, UpdateState, dump
+from littoral_cloud.fleet.records import AWAY_S, DesiredModel, Enrolment, Node, Presence, UpdateState, dump
 from littoral_cloud.rollouts.assignments import BATCH_NODES, AssignmentState
 from littoral_cloud.rollouts.state import ENDED, Rollout, RolloutPolicy, RolloutState
 from littoral_cloud.rollouts.wave_judge import NOT_REACHED
@@ -145,8 +145,12 @@ def test_a_node_that_no_session_was_handed_it_is_left_out_and_has_its_old_desire
     world.actors["n000"].fate = Fate(away=((world.now, 1e9),))  # gone, though its presence does not say so yet
     world.control()
     assert world.waves(id) == [("n000",)]
-    ended = run(world, id)
-    assert ended.state is RolloutState.SUCCEEDED
+    given_up_by = world.now + AWAY_S + 5.0
+    while world.assignments(id)["n000"].state is AssignmentState.TOLD:
+        assert world.now < given_up_by, "not for as long as a wave may last"
+        world.control()
+        world.tick(1.0)
+    assert run(world, id).state is RolloutState.SUCCEEDED
     left_out = world.assignments(id)["n000"]
     assert (left_out.state, left_out.why) == (AssignmentState.DROPPED, NOT_REACHED)
     assert world.desired("n000")[1].models[MODEL].manifest_digest == OLD.manifest_digest
@@ -176,3 +180,4 @@ def test_a_node_that_reported_its_update_was_handed_it_though_that_was_not_writt
     ended = run(world, id)
     assert ended.state is RolloutState.ROLLED_BACK
     assert ended.reason.startswith("name-n000: DOWNLOADING, after ")
+    assert world.assignments(id)["n000"].why.startswith("DOWNLOADING, after ")
