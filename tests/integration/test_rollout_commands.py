@@ -285,3 +285,32 @@ def test_a_rollout_goes_to_a_cohort(said: Said) -> None:
     assert said("cohort", "save", "Bad Name", "--where", "site=x", code=2)["error"]["message"] == "cohort: 'Bad Name' is no name"
     assert said("cohort", "save", "bad", "--where", "x", code=2)["error"]["message"] == "--where: 'x' is not KEY=VALUE"
     assert said("cohort", "delete", "harbour", code=4)["error"]["code"] == "not-found"
+
+
+def test_gates_are_named_checked_and_kept_in_the_policy(said: Said) -> None:
+    assert {row["gate"] for row in said("rollout", "gates")} >= {"probation", "labelled", "p95", "shadow"}
+    refused = said("rollout", "start", "digits-1", "--gate", "p59", code=2)["error"]
+    assert (refused["message"], "did you mean p95?" in refused["hint"]) == ("gate: 'p59' is not known", True)
+    refused = said("rollout", "start", "digits-1", "--gate", "p95=0.2", code=2)["error"]
+    assert refused["message"] == "--gate: p95: '0.2' is no number from 1 to 100"
+    refused = said("rollout", "start", "digits-1", "--gate", "p95", "--shadow-s", "5", code=2)["error"]
+    assert (refused["message"], refused["hint"]) == ("--shadow-s: there is no shadow without its gate", "add --gate shadow")
+    assert said("rollout", "list") == []
+    words = ("--gate", "labelled=0.03", "--gate", "shadow", "--shadow-s", "60", "--unsure", "continue", "--probation-s", "30")
+    said("rollout", "start", "digits-1", *words)
+    policy = said("rollout", "show", "digits-1-r1")["policy"]
+    assert (policy["gates"], policy["unsure"]) == ({"labelled": 0.03, "shadow": 0.95}, "continue")
+    probation = policy["probation"]
+    assert (probation["duration_s"], probation["shadow_s"], probation["compare"], probation["evidence_s"]) == (30, 60, 2_000, 330)
+
+
+def test_what_each_gate_says_is_shown_while_a_wave_runs(said: Said, capsys: pytest.CaptureFixture[str]) -> None:
+    said("rollout", "start", "digits-1", "--waves", "2", "--gate", "p95=1.2")
+    asyncio.run(in_first_wave(UpdateState.SUCCEEDED))
+    gates = {row["gate"]: row for row in said("rollout", "show", "digits-1-r1")["gates"]}
+    assert list(gates) == ["probation", "failure-rate", "labelled", "p95"]
+    assert (gates["p95"]["limit"], gates["p95"]["named"], gates["p95"]["answer"]) == (1.2, True, "needs more")
+    assert gates["p95"]["more"] > 1
+    assert gates["probation"]["why"] == "0 of 1 nodes have failed"
+    assert execute(["rollout", "show", "digits-1-r1"]) == 0
+    assert "needs more" in capsys.readouterr().out

@@ -11,7 +11,15 @@ from littoral.errors import BadInput
 from littoral.telemetry import LATENCY_BOUNDS_MS
 from littoral_cloud.fleet.evidence import LatencyBins, NodeEvidence
 from littoral_cloud.rollouts.gates import GATES, GateAnswer, gate_named, judge
-from littoral_cloud.rollouts.gates.confidence import Values, at_least, at_most, log_evidence_above, surely_above, surely_below
+from littoral_cloud.rollouts.gates.confidence import (
+    Values,
+    about_more,
+    at_least,
+    at_most,
+    log_evidence_above,
+    surely_above,
+    surely_below,
+)
 from littoral_cloud.rollouts.gates.evidence import MOST_OF_NODE, Evidence, EvidencePool, Paired, ShareCount
 
 PASS, FAIL, NEEDS_MORE = GateAnswer.PASS, GateAnswer.FAIL, GateAnswer.NEEDS_MORE
@@ -209,3 +217,25 @@ def test_one_node_does_not_outvote_the_others() -> None:
 def test_counts_that_cannot_be_are_refused(evidence: NodeEvidence, field: str) -> None:
     with pytest.raises(BadInput, match=rf"reported\.{field}"):
         evidence.check("reported")
+
+
+@pytest.mark.parametrize(
+    ("values", "limit"),
+    [
+        (Values(100, 0), 0.05),
+        (Values(100, 3), 0.01),
+        (Values(200, 194), 0.95),
+        (Values(200, 3, 3, signed=True), 0.02),
+        (Values(200, 14, 3, signed=True), 0.02),
+    ],
+)
+def test_with_about_as_many_more_as_a_gate_asks_for_it_is_decided(values: Values, limit: float) -> None:
+    def decided(count: float) -> bool:
+        scale = count / values.count
+        seen = Values(count, values.plus * scale, values.minus * scale, signed=values.signed)
+        return surely_above(seen, limit, 0.001) or surely_below(seen, limit, 0.001)
+
+    wanted = values.count + about_more(values, limit, 0.001)
+    assert not decided(values.count)
+    assert decided(wanted * 1.1)
+    assert not decided(wanted * 0.5)

@@ -53,18 +53,24 @@ class Values:
 
 def log_evidence_above(values: Values, limit: float) -> float:
     """The logarithm of the wealth of who bets on a mean above `limit`."""
+    logs = _logs(values, limit)
+    most = max(logs, default=0.0)
+    return most + math.log(sum(math.exp(each - most) for each in logs) / len(logs)) if logs else 0.0
+
+
+def _logs(values: Values, limit: float) -> list[float]:
+    """Of each constant bet's wealth; empty where no mean can be above the limit."""
     rest = values.count - values.plus - values.minus
     low, span = (-1.0, 2.0) if values.signed else (0.0, 1.0)
     mean = (limit - low) / span
     if mean >= 1.0:
-        return 0.0
+        return []
     logs = []
     for rise in _SHIFTS:
         bet = rise / (1.0 + mean * rise)
         log = values.plus * math.log1p(bet * (1.0 - mean)) + rest * math.log1p(bet * ((0.0 - low) / span - mean))
         logs.append(log + (values.minus * math.log1p(-bet * mean) if values.minus else 0.0))
-    most = max(logs)
-    return most + math.log(sum(math.exp(each - most) for each in logs) / len(logs))
+    return logs
 
 
 def log_evidence_below(values: Values, limit: float) -> float:
@@ -103,12 +109,13 @@ def at_most(values: Values, error: float) -> float:
 
 
 def about_more(values: Values, limit: float, error: float) -> int:
-    """About how many more values decide on which side of the limit the mean is, if what comes is like what came."""
-    distance = abs(values.mean - limit)
-    most = abs(limit) if values.signed else limit * (1.0 - limit)
-    spread = max((values.plus + values.minus) / values.count - values.mean**2 if values.count else 0.0, most)
-    if distance * MOST_MORE < 1.0:
+    """About how many more values decide on which side of the limit the mean is, if what comes is like what came: by then the
+    best of the bets has won enough. Without any, as if none were 1."""
+    seen = values if values.count else Values(1.0, 0.0, signed=values.signed)
+    above = seen.mean > limit
+    logs = _logs(seen, limit) if above else _logs(seen.mirrored, -limit if seen.signed else 1.0 - limit)
+    a_value = max(logs, default=0.0) / seen.count
+    if a_value * MOST_MORE <= 1.0:
         return MOST_MORE
-    strength = math.log(len(_SHIFTS) / error)
-    wanted = strength * (2.0 * spread / distance + 0.5) / distance
+    wanted = math.log(len(_SHIFTS) / error) / a_value
     return max(1, min(MOST_MORE, math.ceil(wanted - values.count)))
