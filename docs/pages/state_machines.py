@@ -70,10 +70,9 @@ def assignment_deadlines() -> str:
 
 
 def update_limits() -> str:
-    rows = [
-        (state, f"{limit:g} s" + (", and the probation" if state is update.ModelUpdateState.PROBATION else ""))
-        for state, limit in update.LIMIT_S.items()
-    ]
+    S = update.ModelUpdateState
+    more = {S.PROBATION: ", and the probation", S.DEFERRED: " beyond what the rollout allows (defer_s), when it goes on"}
+    rows = [(state, f"{limit:g} s{more.get(state, '')}") for state, limit in update.LIMIT_S.items()]
     return table(("state", "may last"), rows)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from littoral_cloud.fleet.nodes import view_nodes
 from littoral_cloud.fleet.profile import presence_of
 from littoral_cloud.fleet.records import Desired, DesiredModel, UpdateState
 from littoral_node.identity.folder import NodeFolder
@@ -33,6 +34,8 @@ async def test_an_update_waits_for_the_battery_over_a_kill_of_the_agent_and_for_
     assert put_off.deferral.reason == "battery_low"
     assert 3_500 < put_off.deferral.until - fleet.clock() <= 3_600
     assert "update.deferred" in [line.action for line in await fleet.ledger.audit()]
+    [shown] = (await view_nodes(fleet.ledger, fleet.clock()))[0].models
+    assert (shown.state, shown.reason, shown.put_off_until) == (UpdateState.DEFERRED, "battery_low", put_off.deferral.until)
     presence = await presence_of(fleet.ledger, NODE)
     assert presence is not None
     assert (presence.update_window, presence.time_zone) == ("Mon-Fri 01:00-05:00", "Europe/Berlin")

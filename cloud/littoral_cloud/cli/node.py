@@ -184,10 +184,11 @@ def _rows(view: NodeView) -> list[dict[str, Any]]:
 
 
 def _served(model: ServedModel) -> dict[str, Any]:
+    until = f", until {when(model.put_off_until)} at the latest" if model.put_off_until is not None else ""
     return {
         "model": model.model,
         "student": model.student,
-        "update": f"{model.state.value} ({model.reason})" if model.reason else model.state.value,
+        "update": f"{model.state.value} ({model.reason}{until})" if model.reason else model.state.value,
         "requests": model.requests,
         "failed": model.failed_requests,
         "p50_ms": model.p50_ms,

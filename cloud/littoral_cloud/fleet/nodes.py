@@ -40,6 +40,7 @@ class ServedModel:
     manifest_digest: str
     state: UpdateState
     reason: str
+    put_off_until: float | None = None  # where the update is DEFERRED: by the node's clock, seconds since 1970-01-01 UTC
     requests: int | None = None
     failed_requests: int | None = None
     p50_ms: float | None = None
@@ -147,13 +148,15 @@ def _view(
         total, quota = totals.get(telemetry_id(node.node_id, name)), quotas.get(name)
         current = total if total is not None and total.manifest_digest == model.serving else None
         counts = current.serving if current else None
+        deferral = model.deferral if model.state is UpdateState.DEFERRED else None
         timed = counts if counts and any(counts.latency_counts) else None
         served = ServedModel(
             model=name,
             student=names.get(model.serving, model.serving[:19]),
             manifest_digest=model.serving,
             state=model.state,
-            reason=model.deferral.reason if model.deferral and model.state is UpdateState.DEFERRED else model.reason,
+            reason=deferral.reason if deferral else model.reason,
+            put_off_until=deferral.until if deferral else None,
             requests=counts.requests if counts else None,
             failed_requests=counts.failed_requests if counts else None,
             p50_ms=timed.latency_ms(0.5) if timed else None,
