@@ -7,6 +7,7 @@ thread, and takes no virtual time.
 from __future__ import annotations
 
 import asyncio
+import gc
 import selectors
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
@@ -64,5 +65,12 @@ def run_virtually(work: Coroutine[Any, Any, T], start: float) -> T:
 
     Raises FleetError where nothing can happen any more, and what the work raises. Ctrl-C cancels the work: KeyboardInterrupt.
     """
-    with asyncio.Runner(loop_factory=lambda: VirtualLoop(start)) as runner:
-        return runner.run(work)
+    collects = gc.isenabled()
+    gc.disable()  # the millions of objects of a large fleet live until the end: to look through them costs a third of the time
+    try:
+        with asyncio.Runner(loop_factory=lambda: VirtualLoop(start)) as runner:
+            return runner.run(work)
+    finally:
+        if collects:
+            gc.enable()
+        gc.collect()
