@@ -68,10 +68,14 @@ proto-check: $(STAMP)
 	@$(BIN)/python -m grpc_tools.protoc -I proto --python_out=build/proto --pyi_out=build/proto --grpc_python_out=build/proto $(PROTOS)
 	@for room in fleet inference; do diff -r -x __init__.py -x __pycache__ build/proto/littoral/$$room littoral/$$room || exit 1; done || { echo "generated code is stale: run 'make proto'" >&2; exit 1; }
 
-bench: bench-drift bench-factory bench-search bench-baseline bench-edge bench-fleet bench-gates  ## every benchmark, to bench/results/ and docs/benchmarks.md
+bench: bench-drift bench-factory bench-search bench-baseline bench-edge bench-fleet bench-gates bench-simulated-bad bench-simulated-good  ## every benchmark, to bench/results/ and docs/benchmarks.md
 
 bench-gates: $(STAMP)  ## the gates of rollouts: simulated rollouts of good and bad releases to 10,000 nodes; two minutes
 	$(BIN)/python -m bench.gates
+	$(BIN)/python docs/write_benchmarks.py
+
+bench-simulated-bad bench-simulated-good: bench-simulated-%: $(STAMP)  ## whole rollouts to 10,000 simulated nodes; ten minutes each
+	$(BIN)/python -m bench.simulated $*
 	$(BIN)/python docs/write_benchmarks.py
 
 bench-drift: $(STAMP)  ## the drift threshold: false alarms and detection on MNIST
@@ -136,4 +140,4 @@ bench-federated: $(STAMP)  ## the federated recipe on drifted shards; prints its
 clean:  ## remove what was made; keeps .venv
 	rm -rf build dist out .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
-.PHONY: help install constraints demo test test-slow test-unit test-durations lint $(LINT) proto bench bench-baseline bench-drift bench-gates bench-federated bench-factory bench-factory-full $(FACTORY:%=bench-factory-%) bench-search $(SEARCH:%=bench-search-%) bench-edge $(EDGE:%=bench-edge-%) bench-fleet $(FLEET:%=bench-fleet-%) chaos clean
+.PHONY: help install constraints demo test test-slow test-unit test-durations lint $(LINT) proto bench bench-baseline bench-drift bench-gates bench-simulated-bad bench-simulated-good bench-federated bench-factory bench-factory-full $(FACTORY:%=bench-factory-%) bench-search $(SEARCH:%=bench-search-%) bench-edge $(EDGE:%=bench-edge-%) bench-fleet $(FLEET:%=bench-fleet-%) chaos clean

@@ -16,7 +16,7 @@ from littoral_cloud.cli.command import command
 from littoral_cloud.cli.moments import parse_moment
 from littoral_cloud.cli.noun import noun
 from littoral_cloud.cli.rollout_explain import add_explain
-from littoral_cloud.cli.rollout_gates import GateOption, ShadowOption, UnsureOption, gate_rows, known_gates, with_gates
+from littoral_cloud.cli.rollout_gates import GateOption, ShadowOption, UnsureOption, gate_rows, known_gates
 from littoral_cloud.cli.rollout_nodes import rows_of_nodes
 from littoral_cloud.cli.rollout_preview import print_preview
 from littoral_cloud.cli.rollout_steering import RolloutArgument, add_steering
@@ -31,6 +31,7 @@ from littoral_cloud.rollouts.assignments import Assignment, assignment_id
 from littoral_cloud.rollouts.back import go_back
 from littoral_cloud.rollouts.commands import read_rollout, start_rollout
 from littoral_cloud.rollouts.events import Waits
+from littoral_cloud.rollouts.gating import with_gates
 from littoral_cloud.rollouts.judge import observe
 from littoral_cloud.rollouts.permission import not_yet
 from littoral_cloud.rollouts.seen import read

@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
 from typing import Annotated, Any
 
 import typer
 
-from littoral.errors import BadInput
 from littoral_cloud.rollouts.gates import GATES
-from littoral_cloud.rollouts.gates.chosen import parse_gates
-from littoral_cloud.rollouts.gating import limits_of, verdicts_of
+from littoral_cloud.rollouts.gating import SHADOW_S, limits_of, verdicts_of
 from littoral_cloud.rollouts.seen import RolloutView
-from littoral_cloud.rollouts.state import RolloutPolicy, Unsure
-
-COMPARED = 2_000
-"""Live requests of one node that both models are asked."""
-SHADOW_S = 300.0
+from littoral_cloud.rollouts.state import Unsure
 
 GateOption = Annotated[
     list[str] | None,
@@ -32,20 +24,6 @@ ShadowOption = Annotated[
 UnsureOption = Annotated[
     Unsure, typer.Option("--unsure", help="What follows where a named gate needs more when the wave's time is over.")
 ]
-
-
-def with_gates(policy: RolloutPolicy, texts: Sequence[str], shadow_s: float | None, unsure: Unsure) -> RolloutPolicy:
-    """The policy with these gates, and with what their evidence asks of the nodes. Raises BadInput."""
-    gates = parse_gates(texts)
-    if shadow_s is not None and "shadow" not in gates:
-        raise BadInput("--shadow-s: there is no shadow without its gate", hint="add --gate shadow")
-    asks = replace(
-        policy.probation,
-        shadow_s=0.0 if "shadow" not in gates else SHADOW_S if shadow_s is None else shadow_s,
-        compare=COMPARED if {"agreement", "shadow"} & set(gates) else 0,
-        evidence_s=policy.probation.duration_s + policy.wave_s,
-    )
-    return replace(policy, gates=gates, unsure=unsure, probation=asks)
 
 
 def gate_rows(seen: RolloutView) -> list[dict[str, Any]]:

@@ -11,16 +11,37 @@ Rules, in order:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
+from littoral.errors import BadInput
 from littoral_cloud.rollouts.answers import NodeAnswer
 from littoral_cloud.rollouts.assignments import AssignmentState
 from littoral_cloud.rollouts.events import RolloutStopped, Waits
 from littoral_cloud.rollouts.gates import GATES, Evidence, GateAnswer, GateVerdict, judge
+from littoral_cloud.rollouts.gates.chosen import parse_gates
 from littoral_cloud.rollouts.seen import RolloutView
 from littoral_cloud.rollouts.state import RolloutPolicy, Unsure
 
 PROBATION = "probation"
+COMPARED = 2_000
+"""Live requests of one node that both models are asked."""
+SHADOW_S = 300.0
+"""For how long the candidate runs beside the served model, by default."""
+
+
+def with_gates(policy: RolloutPolicy, texts: Sequence[str], shadow_s: float | None, unsure: Unsure) -> RolloutPolicy:
+    """The policy with these gates, and with what their evidence asks of the nodes. Raises BadInput."""
+    gates = parse_gates(texts)
+    if shadow_s is not None and "shadow" not in gates:
+        raise BadInput("shadow-s: there is no shadow without its gate", hint="name the gate shadow, too")
+    asks = replace(
+        policy.probation,
+        shadow_s=0.0 if "shadow" not in gates else SHADOW_S if shadow_s is None else shadow_s,
+        compare=COMPARED if {"agreement", "shadow"} & set(gates) else 0,
+        evidence_s=policy.probation.duration_s + policy.wave_s,
+    )
+    return replace(policy, gates=gates, unsure=unsure, probation=asks)
 
 
 def limits_of(policy: RolloutPolicy) -> dict[str, float]:

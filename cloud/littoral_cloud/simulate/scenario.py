@@ -12,7 +12,8 @@ from typing import Any, Literal
 from littoral import decoder
 from littoral.decoder import BadField
 from littoral.errors import BadInput, NotFound
-from littoral_cloud.rollouts.state import RolloutPolicy
+from littoral_cloud.rollouts.gating import with_gates
+from littoral_cloud.rollouts.state import RolloutPolicy, Unsure
 from littoral_cloud.rollouts.waves import checked_sizes
 
 MOST_NODES = 100_000
@@ -98,10 +99,22 @@ class PlannedRollout:
     at_s: float
     artifacts: tuple[str, ...]  # names
     policy: RolloutPolicy = field(default_factory=RolloutPolicy)
-    large_first_wave: bool = False  # as --yes of rollout start
+    gates: tuple[str, ...] = ()  # NAME or NAME=LIMIT, as --gate of rollout start
+    shadow_s: float | None = None  # as --shadow-s
+    unsure: Unsure = Unsure.STOP
+    large_first_wave: bool = False  # as --yes
+
+    @property
+    def asked(self) -> RolloutPolicy:
+        """The policy with its gates, as `rollout start` makes it."""
+        return with_gates(self.policy, self.gates, self.shadow_s, self.unsure)
 
     def check_decoded(self) -> None:
         _bounds(self, ("at_s", 0, MOST_HOURS * 3_600))
+        try:
+            _ = self.asked
+        except BadInput as error:
+            raise BadField("gates", error.message.removeprefix("--gate: "), hint=error.hint) from error
         try:
             checked_sizes(self.policy.wave_sizes, "wave_sizes")
         except BadInput as error:

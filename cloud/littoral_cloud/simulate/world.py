@@ -136,7 +136,7 @@ class World:
             created_at=now,
         )
         await ledger.commit(Change((Write("release", release.release_id, dump(release), 0),)))
-        return await start_rollout(ledger, release, now, planned.policy, large_first_wave=planned.large_first_wave)
+        return await start_rollout(ledger, release, now, planned.asked, large_first_wave=planned.large_first_wave)
 
     async def _enrolled(self, ledger: MemoryLedger) -> None:
         """What the ledger has of a fleet that has been there for a while: who is enrolled, what each node is and should serve."""

@@ -1,16 +1,26 @@
 """When a probation fails, from what was found so far. Pure; littoral_node.update.watch finds it.
 
-It is the model that is judged, not its clients: failures count beyond the share that failed on this node before, and a refused
-request counts where the model before would have answered it.
+Rules, in order:
+
+1. It is the model that is judged, not its clients: failures count beyond the share that failed on this node before, and a refused
+   request counts where the model before would have answered it.
+2. A share over the limit fails a model only where chance does not explain it: at the limit, a count as large would come with a
+   probability of at most CHANCE. One node sees few requests; a fleet of thousands has thousands of such nodes.
+
+Example: 0.3 % of the requests failed before, and 1 % more may. 2 failed ones of 109 pass, 9 of 109 fail, and so do 2 of 2.
 """
 
 from __future__ import annotations
+
+import math
 
 from littoral_node.update.events import Findings
 from littoral_node.update.state import ProbationPolicy
 
 EARLY_FAILURES = 5
 """Failed requests that end a probation early, where they are over the allowed share."""
+CHANCE = 0.001
+"""That a model which is just inside the limit fails for its requests, on one node."""
 
 
 def worse_on_examples(findings: Findings, policy: ProbationPolicy) -> tuple[str, str] | None:
@@ -42,7 +52,7 @@ def too_often(findings: Findings, policy: ProbationPolicy, usual: float, *, fina
     """
 
     def many(count: int, of: int, share: float) -> bool:
-        return count > share * of and (final or count >= EARLY_FAILURES)
+        return count > share * of and (final or count >= EARLY_FAILURES) and _by_chance(count, of, share) <= CHANCE
 
     if many(findings.failed_requests, findings.requests, usual + policy.max_failure_rate):
         failed = f"{findings.failed_requests} of {findings.requests} requests failed, before {usual:.2%} did"
@@ -52,3 +62,15 @@ def too_often(findings: Findings, policy: ProbationPolicy, usual: float, *, fina
         refused = f"{findings.turned_away} of {came} requests are refused that the model before answers"
         return "refuses-requests", f"{refused}, allowed are {policy.max_failure_rate:.2%}"
     return None
+
+
+def _by_chance(count: int, of: int, share: float) -> float:
+    """A bound of the probability that at least `count` of `of` requests fail, where each fails with probability `share`, and
+    `count` is over it (W. Hoeffding: Probability Inequalities for Sums of Bounded Random Variables, JASA 58, 1963, theorem 1)."""
+    found = count / of
+    if share <= 0:
+        return 0.0
+    distance = found * math.log(found / share)
+    if found < 1:
+        distance += (1 - found) * math.log((1 - found) / (1 - share))
+    return math.exp(-of * distance)

@@ -45,6 +45,8 @@ artifacts = ["v2"]
             'artifacts = ["v2"]\npolicy = {wave_sizes = ["5"]}',
             r"rollout\[0\]\.policy\.wave_sizes: '5' is neither",
         ),
+        ("at_s = 60", 'at_s = 60\ngates = ["labeled"]', r"rollout\[0\]\.gates: .*'labeled' is not known"),
+        ("at_s = 60", 'at_s = 60\ngates = ["p95=-1"]', r"rollout\[0\]\.gates: p95: '-1' is no number"),
         ('name = "v2"', 'name = "v1"', r"scenario\.artifact: 'v1' stands there twice"),
         ("at_s = 60", "at_s = -1", r"rollout\[0\]\.at_s: -1 must lie between"),
         ("[[group]]", 'starts = "25:00"\n[[group]]', r"scenario\.starts: '25:00' is no time of the day"),
