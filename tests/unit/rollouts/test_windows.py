@@ -12,6 +12,7 @@ from littoral.errors import BadInput
 from littoral_cloud.fleet.records import Presence, Probation, UpdateState
 from littoral_cloud.rollouts.events import Waits
 from littoral_cloud.rollouts.judge import observe
+from littoral_cloud.rollouts.preview import preview
 from littoral_cloud.rollouts.state import ENDED, Rollout, RolloutPolicy, RolloutState
 from littoral_cloud.rollouts.waves import sizes_after
 from littoral_cloud.rollouts.windows import opens_at
@@ -209,6 +210,14 @@ def test_one_that_hangs_after_it_put_its_update_off_stops_the_rollout_when_both_
     assert world.rollout(id).state is RolloutState.WAVE
     go(world, "2026-01-07T12:30+00:00")
     assert world.rollout(id).state is RolloutState.ROLLED_BACK
+
+
+def test_a_dry_run_says_whose_window_is_closed_and_when_the_first_opens() -> None:
+    world = noon("", "01:00-02:00", "Thu 13:00-14:00")
+    id = world.start(world.release(1, GOOD))
+    go(world, "2026-01-07T12:10+00:00")  # by now it is measured, and a has it
+    found = preview(world.snapshot().of(id), world.now, {GOOD.manifest_digest: 1})
+    assert (found.already, found.closed, found.opens) == (1, ("name-b", "name-c"), at("2026-01-08T01:00+00:00"))
 
 
 @st.composite
