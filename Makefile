@@ -112,7 +112,7 @@ MLSERVER := build/mlserver/.installed
 
 bench-edge: $(EDGE:%=bench-edge-%)  ## the edge: serving beside MLServer, swaps under load, what is written to the disk; on idle cores
 
-FLEET := steady fanout rollout recovery registered growth soak
+FLEET := steady fanout rollout coordinators recovery registered growth soak
 
 bench-fleet: $(FLEET:%=bench-fleet-%)  ## the coordinator with 2,000 real sessions and 100,000 registered nodes; NODES=500 for others
 

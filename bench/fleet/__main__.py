@@ -22,7 +22,7 @@ from bench.fleet.stage import Given
 from bench.report import commit, printed, record
 from littoral_cloud.api.open_files import raise_limit
 
-PARTS = ("steady", "fanout", "rollout", "recovery", "registered", "growth", "soak")
+PARTS = ("steady", "fanout", "rollout", "coordinators", "recovery", "registered", "growth", "soak")
 """Modules of this package. A part that is added here is a word in FLEET of the Makefile, too."""
 
 

@@ -8,7 +8,7 @@ import os
 import sys
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -20,9 +20,12 @@ LOOK_S = 0.2
 
 
 class Herd:
+    """Nodes, in equal shares a process."""
+
     def __init__(self, nodes: int, processes: list[asyncio.subprocess.Process]) -> None:
         self.nodes = nodes
         self._processes = processes
+        self._share = -(-nodes // len(processes))
 
     @property
     def pids(self) -> list[int]:
@@ -32,13 +35,17 @@ class Herd:
         """The same of each process; their answers."""
         return list(await asyncio.gather(*(_asked(process, command) for process in self._processes)))
 
-    async def enrol(self, line: str, model: str, digest: str) -> float:
-        """Gives the seconds that it took. One process after another: a fleet is not enrolled in one moment."""
+    async def enrol(self, lines: Sequence[str], model: str, digest: str) -> float:
+        """Gives the seconds that it took. One process after another: a fleet is not enrolled in one moment.
+
+        Args:
+            lines: join lines, which the processes use in turn.
+        """
         seconds = 0.0
         for i, process in enumerate(self._processes):
-            first = i * NODES_A_PROCESS
-            own = {"nodes": min(NODES_A_PROCESS, self.nodes - first), "first": first, "model": model, "digest": digest}
-            seconds += (await _asked(process, {"do": "enrol", "line": line, **own}))["seconds"]
+            first = i * self._share
+            own = {"nodes": min(self._share, self.nodes - first), "first": first, "model": model, "digest": digest}
+            seconds += (await _asked(process, {"do": "enrol", "line": lines[i % len(lines)], **own}))["seconds"]
         return seconds
 
     async def counts(self) -> dict[str, float]:
@@ -84,11 +91,12 @@ class Herd:
 
 
 @asynccontextmanager
-async def herd_of(nodes: int, log: Path) -> AsyncIterator[Herd]:
+async def herd_of(nodes: int, log: Path, least: int = 1) -> AsyncIterator[Herd]:
+    """`least`: processes."""
     processes = []
     environment = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "GRPC_VERBOSITY": "ERROR"}
     with log.open("ab") as errors:
-        for _ in range(-(-nodes // NODES_A_PROCESS)):
+        for _ in range(max(least, -(-nodes // NODES_A_PROCESS))):
             command = tethered(sys.executable, "-m", "bench.fleet.driver")
             pipe = asyncio.subprocess.PIPE
             process = await asyncio.create_subprocess_exec(

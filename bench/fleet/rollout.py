@@ -44,13 +44,13 @@ async def measured(given: Given) -> Row:
         counts, said, before = await herd.counts(), await stage.counts(), mark(stage, herd)
         words = ("rollout", "start", stage.release.id, "--waves", waves(given.nodes), "--probation-s", "1", "--format", "json")
         started = json.loads(await stage.cloud(*words))
-        outcome = await _outcome(scene, started["rollout"], given.seconds or END_S)
+        ended = await outcome(scene, started["rollout"], given.seconds or END_S)
         after = mark(stage, herd)
         whole, now, read = spent(before, after), await herd.counts(), await stage.counts()
         kinds = ("reported", "measured", "acknowledged", "welcomed")
         events = sum(int(now[kind] - counts[kind]) for kind in kinds)
         return {
-            "outcome": outcome,
+            "outcome": ended,
             "rollout_s": round(whole.seconds, 1),
             "cpu_s": round(whole.coordinator_s, 2),
             "cpu_ms_a_node": round(1e3 * whole.coordinator_s / given.nodes, 1),
@@ -64,7 +64,7 @@ async def measured(given: Given) -> Row:
         }
 
 
-async def _outcome(scene: Scene, id: str, limit_s: float) -> str:
+async def outcome(scene: Scene, id: str, limit_s: float) -> str:
     """How it ended, in words; where it stood, if it did not."""
     until, last = time.monotonic() + limit_s, ""
     while True:

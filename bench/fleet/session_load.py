@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 from bench.fleet.herd import Herd, herd_of
@@ -21,6 +21,7 @@ SETTLE_S = 3.0
 @dataclass(frozen=True, slots=True)
 class Scene:
     stage: Stage
+    others: tuple[Stage, ...]  # further coordinators of its fleet
     herd: Herd
     enrol_s: float
     empty_kb: float
@@ -28,16 +29,23 @@ class Scene:
 
 
 @asynccontextmanager
-async def enrolled_herd(part: str, given: Given) -> AsyncIterator[Scene]:
+async def enrolled_herd(part: str, given: Given, coordinators: int = 1) -> AsyncIterator[Scene]:
+    """Each coordinator has an equal share of the nodes."""
     nodes = given.nodes
-    async with staged(part, given) as stage, herd_of(nodes, stage.root / "drivers.log") as herd:
+    async with (
+        staged(part, given) as stage,
+        AsyncExitStack() as stack,
+        herd_of(nodes, stage.root / "drivers.log", coordinators) as herd,
+    ):
         await stage.start()
+        others = tuple([await stack.enter_async_context(stage.another(n)) for n in range(2, coordinators + 1)])
         tell(f"{part}, {nodes} nodes: the coordinator is process {stage.pid}; logs in {stage.root}")
         await asyncio.sleep(SETTLE_S if given.seconds is None else min(SETTLE_S, given.seconds))
         empty_kb = pss_kb(stage.pid)
-        seconds = await herd.enrol(await join_line(stage, nodes), MODEL, stage.release.digests[0])
+        lines = [await join_line(each, nodes) for each in (stage, *others)]
+        seconds = await herd.enrol(lines, MODEL, stage.release.digests[0])
         tell(f"  enrolled in {seconds:.1f} s")
-        yield Scene(stage, herd, seconds, empty_kb)
+        yield Scene(stage, others, herd, seconds, empty_kb)
 
 
 @dataclass(frozen=True, slots=True)

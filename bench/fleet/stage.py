@@ -61,17 +61,23 @@ class MadeRelease:
 class Stage:
     """One data folder, and the coordinator that serves it, where it runs."""
 
-    def __init__(self, root: Path, release: MadeRelease) -> None:
+    def __init__(self, root: Path, release: MadeRelease, first: Stage | None = None) -> None:
         self.root = root
         self.release = release
         self.data = root / "cloud"
         self.log = root / "coordinator.log"
+        self._first = first
         self._command: Command | None = None
         self._ports = ("0", "0")
 
     @property
     def environment(self) -> dict[str, str]:
-        return {"LITTORAL_DATA_DIR": str(self.data), "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": ""}  # as installed
+        own = {"LITTORAL_DATA_DIR": str(self.data), "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": ""}  # as installed
+        if (first := self._first) is None:
+            return own
+        socket = (first.data / "redis" / "socket").read_text().strip()
+        shared = {"REDIS_URL": f"unix://{socket}", "KEYS_DIR": str(first.data), "BLOBS": str(first.data / "blobs")}
+        return own | {f"LITTORAL_{name}": value for name, value in shared.items()}
 
     async def start(self, *options: str) -> float:
         """Starts the coordinator, on the same ports as before; gives the seconds until it was ready."""
@@ -92,6 +98,17 @@ class Stage:
     @property
     def redis_pid(self) -> int:
         return int((self.data / "redis" / "redis.pid").read_text())
+
+    @asynccontextmanager
+    async def another(self, number: int) -> AsyncIterator[Stage]:
+        """A further coordinator of this fleet, which runs, on this one's Redis."""
+        stage = Stage(self.root / f"coordinator-{number}", self.release, self)
+        stage.root.mkdir()
+        try:
+            await stage.start()
+            yield stage
+        finally:
+            await stage.end()
 
     async def kill(self) -> None:
         """By kill -9; its Redis goes with it."""
