@@ -132,7 +132,11 @@ def test_failures_that_were_usual_before_do_not_fail_a_release() -> None:
     usual = ShareCount(count=60_000, hits=3_000)
     assert verdict("failure-rate", requests=usual, requests_before=usual) is PASS
     assert verdict("failure-rate", requests=ShareCount(count=20_000, hits=1_600), requests_before=usual) is FAIL
-    assert verdict("failure-rate", requests=ShareCount(count=20_000, hits=1_000)) is FAIL  # nothing served before
+
+
+def test_without_a_history_the_failure_rate_passes_or_needs_more() -> None:
+    assert verdict("failure-rate", requests=ShareCount(count=20_000, hits=1_000)) is NEEDS_MORE
+    assert verdict("failure-rate", requests=ShareCount(count=20_000, hits=20)) is PASS
 
 
 def test_p95_passes_the_same_latency_and_fails_three_times_it() -> None:
@@ -191,7 +195,7 @@ def test_what_a_node_gave_before_is_taken_out_again() -> None:
 
 def test_one_node_does_not_outvote_the_others() -> None:
     liar = NodeEvidence(requests=10**12, failed=0)
-    others = [NodeEvidence(requests=1_000, failed=50) for _ in range(100)]
+    others = [NodeEvidence(requests=1_000, failed=50, requests_before=1_000) for _ in range(100)]
     pool = EvidencePool()
     for number, node in enumerate([liar, *others]):
         pool.put(str(number), node)
