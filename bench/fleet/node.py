@@ -18,7 +18,7 @@ from littoral.fleet.v1 import session_pb2
 from littoral_node.identity.identity import Identity
 from littoral_node.link.channel import open_channel
 from littoral_node.link.messages import SessionMessages
-from littoral_node.link.session import NodeSession
+from littoral_node.link.session import NodeSession, WayToCloud
 from littoral_node.telemetry.outbox import OUTSTANDING
 
 Request = session_pb2.ConnectRequest
@@ -76,7 +76,7 @@ class LoadNode:
         self._sent = 0  # of those, from the front, in this session
         self.session = NodeSession(
             lambda: cast(SessionMessages, self),
-            open=lambda: open_channel(identity),
+            WayToCloud(lambda: open_channel(identity)),
             log=self._note,
             monotonic=time.monotonic,
             rng=rng,

@@ -110,6 +110,7 @@ async def _serve(
         _listening(core, hub, teachers, room) as (serving, certificates),
         asyncio.TaskGroup() as tasks,
     ):
+        hub.listens_at(serving.fleet)
         running = [tasks.create_task(run, name=name) for name, run in _controllers(core, hub, teachers, certificates).items()]
         running.append(tasks.create_task(_log_counts(core, hub, asked), name="counts"))
         serving.write(core.settings.data_dir)

@@ -76,9 +76,7 @@ class Agent:
         # Reading takes a second: what was served before comes first.
         self._hardware = hardware = hardware or cache(lambda: profile(folder.root, facts(), threads=threads, root=root))
         self._slots, counters = Slots(), TelemetryWindows()
-        self._session = session = NodeSession(
-            lambda: self._messages, open=certificate.channel, barred=certificate.barred, log=log, monotonic=monotonic, rng=rng
-        )
+        self._session = session = NodeSession(lambda: self._messages, certificate.way(), log=log, monotonic=monotonic, rng=rng)
         send = session.send
 
         def blobs_in(place: Path) -> NodeBlobs:

@@ -31,6 +31,8 @@ from littoral_cloud.fleet.turns import GREETINGS_MOST, WELCOMES_A_SECOND, next_t
 log = logging.getLogger(__name__)
 
 DRAIN_RETRY_S = 2.0
+HAND_OVER_S = 0.1
+"""In place of it where another coordinator is there."""
 FULL_RETRY_S = 60.0
 AT_ONCE = 500
 """Presences that are read and corrected at one time."""
@@ -121,6 +123,15 @@ class SessionHub:
         """Over which time nodes shall come back when all are sent away, or lose their sessions, at one time."""
         return max(len(self._open), self._coordinators.nodes) / WELCOMES_A_SECOND
 
+    @property
+    def fleet_addresses(self) -> tuple[str, ...]:
+        """Where nodes find the coordinators of this fleet."""
+        return self._coordinators.addresses
+
+    def listens_at(self, address: str) -> None:
+        """HOST:PORT of the listener for nodes; before `run`."""
+        self._coordinators.address = address
+
     def allowance_of(self, node_id: str) -> NodeAllowance:
         """Of all its sessions of this process, also of those to come."""
         if node_id not in self._allowances:
@@ -166,8 +177,9 @@ class SessionHub:
     async def drain(self, within_s: float) -> None:
         """Refuses new sessions, ends the open ones, and writes that their nodes went."""
         self._draining = True
+        least = HAND_OVER_S if len(self.fleet_addresses) > 1 else DRAIN_RETRY_S
         for number, session in enumerate(tuple(self._open)):
-            session.end(shutting_down(number / WELCOMES_A_SECOND))
+            session.end(shutting_down(least + number / WELCOMES_A_SECOND))
         try:
             async with asyncio.timeout(within_s):
                 await self._empty.wait()
@@ -258,11 +270,11 @@ class SessionHub:
         self._presence_due.set()
 
 
-def shutting_down(after_s: float = 0.0) -> SessionRefusal:
+def shutting_down(after_s: float = DRAIN_RETRY_S) -> SessionRefusal:
     """Args:
-    after_s: how much later than the first of its nodes this one shall come back.
+    after_s: when this node shall connect again: to another coordinator, if it knows one.
     """
-    return SessionRefusal(Reason.UNAVAILABLE, "this coordinator is shutting down", DRAIN_RETRY_S + after_s)
+    return SessionRefusal(Reason.UNAVAILABLE, "this coordinator is shutting down", after_s)
 
 
 def superseded(node_id: str, turns: SessionTurns) -> SessionRefusal:

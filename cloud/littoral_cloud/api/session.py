@@ -51,6 +51,9 @@ class Hub(Protocol):
     handed: HandedDesk  # writes down what sessions were given
 
     @property
+    def fleet_addresses(self) -> tuple[str, ...]: ...
+
+    @property
     def spread_s(self) -> float:
         """Nodes that lose their sessions at one time come back spread over this time."""
         ...
@@ -167,6 +170,7 @@ class CoordinatorSession:
             heartbeat_interval_s=self._terms.heartbeat_interval_s,
             telemetry_interval_s=self._terms.telemetry_interval_s,
             reconnect_spread_s=self._hub.spread_s,
+            fleet_addresses=self._hub.fleet_addresses,
         )
 
     async def _attend(self) -> None:

@@ -30,6 +30,7 @@ _AGAIN_S = 1.0
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Coordinator:
     started_at: float
+    fleet_address: str = ""  # HOST:PORT of its listener for nodes; "": of one from before the field
     schema: int = 1
 
 
@@ -53,8 +54,16 @@ class Coordinators:
         self._former = former
         self._followed: dict[str, asyncio.Task[None]] = {}
         self._started_at = clock()
+        self._addresses: tuple[str, ...] = ()
+        self.address = ""
+        """HOST:PORT of the own listener for nodes; "": it has none."""
         self.nodes = 0
         """That had ever come, when this coordinator started."""
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Of the fleet listeners of all coordinators that are there, the own one first."""
+        return tuple(dict.fromkeys(address for address in (self.address, *self._addresses) if address))
 
     async def run(self, alive: Callable[[], None]) -> None:
         """Until cancelled.
@@ -71,7 +80,7 @@ class Coordinators:
         await self._ledger.commit(Change((Write(KIND, self._own, None, None),)))
 
     async def _live(self, alive: Callable[[], None]) -> None:
-        me = dump(Coordinator(started_at=self._started_at))
+        me = dump(Coordinator(started_at=self._started_at, fleet_address=self.address))
         while True:
             try:
                 async with self._ledger.lease(lease_of(self._own)):
@@ -87,7 +96,9 @@ class Coordinators:
                 await self._succeed_unknown()
                 async with self._ledger.watch(KIND) as news:
                     while True:
-                        for doc in await self._ledger.all(KIND):
+                        docs = await self._ledger.all(KIND)
+                        self._addresses = tuple(str(doc.body.get("fleet_address", "")) for doc in docs if doc.id != self._own)
+                        for doc in docs:
                             if doc.id != self._own and doc.id not in self._followed:
                                 waiting = tasks.create_task(self._succeed(doc.id), name=f"await the end of {doc.id}")
                                 self._followed[doc.id] = waiting

@@ -19,7 +19,9 @@ from littoral.errors import FleetError, NotFound, Unavailable, Untrusted
 from littoral.fleet.v1 import session_pb2, session_pb2_grpc
 from littoral_node.identity.folder import NodeFolder
 from littoral_node.identity.identity import FoundIdentity, Identity, Life, life_of
+from littoral_node.link.addresses import FleetAddresses
 from littoral_node.link.channel import open_channel
+from littoral_node.link.session import WayToCloud
 
 LOOK_S = 5.0
 """How often the folder and the certificate's date are looked at."""
@@ -63,6 +65,7 @@ class CertificateRenewal:
         self._ask = ask or next_certificate
         self._wait = wait or _wait
         self._wake = asyncio.Event()
+        self.addresses = FleetAddresses(folder.coordinators, rng, log)
         self._not_before = float("-inf")  # of the next renewal, on the monotonic clock
         self._logged = ""
         self.identity: Identity | None = None
@@ -97,7 +100,18 @@ class CertificateRenewal:
         """A new connection to the fleet listener. Raises Unavailable where there is no identity to open it with."""
         if self.identity is None:
             raise Unavailable(self.barred())
-        return open_channel(self.identity)
+        return open_channel(self._at_current(self.identity))
+
+    def way(self) -> WayToCloud:
+        return WayToCloud(self.channel, self.barred, self.addresses.learn, self._elsewhere)
+
+    def _elsewhere(self) -> None:
+        """The next channel goes to another coordinator, if one is known."""
+        if self.identity is not None:
+            self.addresses.elsewhere(self.identity.fleet_address)
+
+    def _at_current(self, identity: Identity) -> Identity:
+        return replace(identity, fleet_address=self.addresses.current(identity.fleet_address))
 
     # -- its life --------------------------------------------------------------------------------------------------
 
@@ -137,7 +151,7 @@ class CertificateRenewal:
         assert identity is not None
         wait = self._rng.uniform(*AGAIN_S)
         try:
-            renewed = replace(identity, certificate_pem=await self._ask(identity))
+            renewed = replace(identity, certificate_pem=await self._ask(self._at_current(identity)))
             self._folder.keep_identity(renewed)
         except grpc.aio.AioRpcError as error:
             wait = LONG_AGAIN_S if error.code() in _LATER else wait

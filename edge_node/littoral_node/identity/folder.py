@@ -5,6 +5,7 @@ DIR/identity.json                           a copy of the four, see littoral_nod
 DIR/key.new.pem                             key of an enrolment under way: a second request gives the same node
 DIR/node.toml                               settings (optional)
 DIR/serving.json                            addresses of the last started agent, and its settings
+DIR/coordinators.json                       addresses of the fleet's coordinators, as the last Welcome named them
 DIR/state.json                              generation of the reported state
 DIR/blobs/                                  downloads under way, by digest
 DIR/artifacts/HEX/                          verified artifacts: manifest.dsse and the files it names
@@ -107,6 +108,11 @@ class NodeFolder:
     def samples(self) -> Path:
         """Questions to the cloud's teacher, see littoral_node.offload."""
         return self.root / "samples.jsonl"
+
+    @property
+    def coordinators(self) -> Path:
+        """Where the fleet's coordinators are, see littoral_node.link.addresses."""
+        return self.root / "coordinators.json"
 
     @property
     def pending_key(self) -> Path:

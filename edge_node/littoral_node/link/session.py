@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import grpc
@@ -39,27 +40,44 @@ WAITING_MESSAGES = 1024
 """Messages that may wait for a cloud that does not read; one more ends the stream."""
 
 
-class NodeSession:
+def _nothing(*_: object) -> None:
+    return
+
+
+@dataclass(frozen=True, slots=True)
+class WayToCloud:
     """Args:
-    messages: asked at each stream.
     open: a new channel; each stream has its own, since a certificate counts at the handshake alone. Raises FleetError where this
         node has nothing to open one with.
     barred: why no stream can be opened, as after the certificate expired; empty: one may.
+    learn: called with the addresses that each Welcome names.
+    elsewhere: called when a stream has ended: the next channel may go to another coordinator.
+    """
+
+    open: Callable[[], grpc.aio.Channel]
+    barred: Callable[[], str] = str
+    learn: Callable[[Iterable[str]], None] = _nothing
+    elsewhere: Callable[[], None] = _nothing
+
+
+class NodeSession:
+    """Args:
+    messages: asked at each stream.
+    way: to the coordinators.
     """
 
     def __init__(
         self,
         messages: Callable[[], SessionMessages],
+        way: WayToCloud,
         *,
-        open: Callable[[], grpc.aio.Channel],
         log: Callable[..., None],
         monotonic: Callable[[], float],
         rng: random.Random,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-        barred: Callable[[], str] = str,
     ) -> None:
         self._messages = messages
-        self._open = open
+        self._way = way
         self._log = log
         self._monotonic = monotonic
         self._rng = rng
@@ -67,7 +85,6 @@ class NodeSession:
         self._outbox: asyncio.Queue[session_pb2.ConnectRequest] | None = None  # None: no stream is open
         self._lost: Callable[[str], None] = lambda detail: None
         self._end: Callable[[], None] = lambda: None
-        self._barred = barred
         self._anew = asyncio.Event()  # ends the pause before the next stream
 
     @property
@@ -113,7 +130,9 @@ class NodeSession:
             except FleetError as error:
                 self._log("session-lost", detail=str(error))
                 welcome, after = None, SLOW_RETRY_S
-            if welcome is None and after is None and self._barred():
+            if after != 0:  # not only for another certificate
+                self._way.elsewhere()
+            if welcome is None and after is None and self._way.barred():
                 after = SLOW_RETRY_S
             if welcome is not None:
                 spread_s, lost_at = welcome.reconnect_spread_s, self._monotonic()
@@ -137,9 +156,9 @@ class NodeSession:
         """One stream from Hello to its end: (its Welcome, None where it was not opened; when to try again)."""
         inbox: asyncio.Queue[LinkEvent] = asyncio.Queue()
         outbox: asyncio.Queue[session_pb2.ConnectRequest] = asyncio.Queue(WAITING_MESSAGES)
-        self._lost = lambda detail: inbox.put_nowait(Lost(f"{barred} ({detail})" if (barred := self._barred()) else detail))
+        self._lost = lambda detail: inbox.put_nowait(Lost(f"{barred} ({detail})" if (barred := self._way.barred()) else detail))
         self._end = lambda: inbox.put_nowait(Renewed())
-        channel = self._open()
+        channel = self._way.open()
         pumps: list[asyncio.Task[None]] = []
         call: Any = None
         try:
@@ -177,6 +196,7 @@ class NodeSession:
                         outbox.put_nowait(message) if not outbox.full() else self._lost("the cloud does not read")
                     case Opened(welcome):
                         opened, self._outbox = welcome, outbox
+                        self._way.learn(welcome.fleet_addresses)
                         self._messages().welcomed(welcome)
                         for message in self._messages().resume():
                             self.send(message)

@@ -21,7 +21,7 @@ from littoral.fleet.v1 import session_pb2, session_pb2_grpc
 from littoral.transport import CLIENT_OPTIONS, MAX_MESSAGE_BYTES
 from littoral_node.link.messages import SessionMessages
 from littoral_node.link.retry import BACKOFF, FLAPS_MOST, RECENT_S, SOON, SPREAD_MOST_S, pause_s
-from littoral_node.link.session import NodeSession
+from littoral_node.link.session import NodeSession, WayToCloud
 from littoral_node.link.state import SLOW_RETRY_S, Deliver, Leave, LinkPhase, LinkState, Lost, Opened, Received, Send, Tick, step
 from littoral_node.telemetry.counting import TelemetryWindows
 from littoral_node.telemetry.outbox import TelemetryOutbox
@@ -191,12 +191,11 @@ class Recorder:
                 [self],
                 lambda: None,
             ),
-            open=open,
+            WayToCloud(open, barred),
             log=lambda event, **fields: self.log.append((event, fields)),
             monotonic=monotonic,
             rng=random.Random(1),
             sleep=sleep or self._sleep,
-            barred=barred,
         )
 
     def set_desired(self, desired: session_pb2.DesiredState) -> None:

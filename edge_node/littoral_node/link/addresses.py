@@ -1,0 +1,68 @@
+"""The coordinators of the fleet: where this node enrolled, and those that the last Welcome named. They lie in
+DIR/coordinators.json, so that a node finds another one after a restart, too.
+
+A stream that ends sends the node elsewhere: to one of the others, drawn by chance, so that the nodes of a coordinator that ends
+are spread over all that are left. Where only one is known, it is asked again.
+
+Example: enrolled at a:7444; a Welcome names a:7444, b:7444 and c:7444. a drains: the next stream goes to b or c.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from littoral.errors import FleetError
+from littoral_node.identity.files import put_aside, read_record, write_record
+
+MOST = 16
+"""Addresses that are remembered."""
+_LONGEST = 300
+
+
+@dataclass(frozen=True, slots=True)
+class NamedCoordinators:
+    """HOST:PORT of each fleet listener that the last Welcome named."""
+
+    addresses: tuple[str, ...] = ()
+
+
+class FleetAddresses:
+    """Args:
+    path: of the file.
+    """
+
+    def __init__(self, path: Path, rng: random.Random, log: Callable[..., None]) -> None:
+        self._path = path
+        self._rng = rng
+        self._log = log
+        self._current = ""  # "": where it enrolled
+        self._named: tuple[str, ...] = ()
+        try:
+            self._named = (read_record(NamedCoordinators, path) or NamedCoordinators()).addresses
+        except (FleetError, OSError) as error:
+            log("file-damaged", file=path.name, detail=str(error))
+            put_aside(path)
+
+    def current(self, enrolled: str) -> str:
+        """Where to open a channel. `enrolled`: the address from the enrolment."""
+        return self._current if self._current in self._named else enrolled
+
+    def learn(self, addresses: Iterable[str]) -> None:
+        """What a Welcome names; an older cloud names none."""
+        named = tuple(dict.fromkeys(address for address in addresses if 0 < len(address) <= _LONGEST))[:MOST]
+        if not named or named == self._named:
+            return
+        self._named = named
+        try:
+            write_record(self._path, NamedCoordinators(named))
+        except OSError as error:
+            self._log("not-written", file=self._path.name, detail=str(error))
+
+    def elsewhere(self, enrolled: str) -> None:
+        """The stream to the current one ended."""
+        current = self.current(enrolled)
+        if others := [address for address in dict.fromkeys((enrolled, *self._named)) if address != current]:
+            self._current = self._rng.choice(others)
