@@ -52,7 +52,6 @@ class Hub(Protocol):
 
     @property
     def fleet_addresses(self) -> tuple[str, ...]: ...
-
     @property
     def spread_s(self) -> float:
         """Nodes that lose their sessions at one time come back spread over this time."""
