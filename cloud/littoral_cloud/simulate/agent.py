@@ -30,6 +30,7 @@ from littoral_node.update.events import (
     StepFailed,
     Superseded,
     Swapped,
+    TimedOut,
     UpdateEvent,
     Verified,
 )
@@ -60,6 +61,7 @@ __all__ = [
     "SimulatedAgent",
     "StepFailed",
     "Swapped",
+    "TimedOut",
     "Update",
     "UpdateEvent",
     "Verified",

@@ -4,6 +4,7 @@ comes next is the agent's own decision (agent.py)."""
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable
 
 from littoral.backoff import Backoff
@@ -22,6 +23,7 @@ from littoral_cloud.simulate.agent import (
     Shadowed,
     SimulatedAgent,
     StepFailed,
+    TimedOut,
     UpdateEvent,
     Verified,
     lied,
@@ -112,7 +114,7 @@ class SimulatedUpdates:
                 await self._online.wait()
                 await self._pause(_RETRY.pause_s(pauses, self._around.rng))
                 pauses += 1
-            event = await self._perform(following.step)
+            event = await self._in_time(following.step)
             pauses = pauses if isinstance(event, OutOfReach) else 0
             answered = self.agent.answers
             following = self.agent.apply(event, self._around.clock())
@@ -124,6 +126,16 @@ class SimulatedUpdates:
         update = self.agent.update
         if self._trial is not None and update is not None and update.state is S.SUCCEEDED and not update.proved:
             await self._show_more(self._trial, update.policy)
+
+    async def _in_time(self, step: str) -> UpdateEvent:
+        """One step, inside the time that the agent's table gives the update's state."""
+        update = self.agent.update
+        assert update is not None
+        try:
+            async with asyncio.timeout_at(update.deadline if math.isfinite(update.deadline) else None):
+                return await self._perform(step)
+        except TimeoutError:
+            return TimedOut(update.generation)
 
     async def _perform(self, step: str) -> UpdateEvent:
         """One step. What it does to the disk and to the runtime takes the time that the scenario names."""

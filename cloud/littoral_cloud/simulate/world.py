@@ -11,6 +11,7 @@ import numpy as np
 
 from littoral import PROTOCOL_VERSION
 from littoral.digest import digest_of
+from littoral.errors import BadInput
 from littoral_cloud.fleet.ledger import Change, Write
 from littoral_cloud.fleet.profile import PRESENCE, PROFILE, stored
 from littoral_cloud.fleet.records import (
@@ -136,7 +137,11 @@ class World:
             created_at=now,
         )
         await ledger.commit(Change((Write("release", release.release_id, dump(release), 0),)))
-        return await start_rollout(ledger, release, now, planned.asked, large_first_wave=planned.large_first_wave)
+        try:
+            return await start_rollout(ledger, release, now, planned.asked, large_first_wave=planned.large_first_wave)
+        except BadInput as error:
+            hint = f"{error.hint}; --yes is large_first_wave = true in a scenario" if "--yes" in error.hint else error.hint
+            raise BadInput(f"rollout at {planned.at_s:g} s: {error.message}", hint=hint) from error
 
     async def _enrolled(self, ledger: MemoryLedger) -> None:
         """What the ledger has of a fleet that has been there for a while: who is enrolled, what each node is and should serve."""

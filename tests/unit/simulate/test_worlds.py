@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import replace
 
+from littoral_cloud.rollouts.state import RolloutPolicy
 from littoral_cloud.simulate.outcome import FleetOutcome
 from littoral_cloud.simulate.population import population
 from littoral_cloud.simulate.scenario import (
@@ -114,3 +115,15 @@ def test_nobody_is_left_with_a_bad_model_when_the_simulation_ends() -> None:
     (rollout,) = world.run().rollouts
     assert (rollout.state, rollout.exposed) == ("ROLLED_BACK", 1)
     assert not world.books.serving_bad
+
+
+def test_a_download_that_takes_longer_than_the_agent_allows_fails_there() -> None:
+    """A day, by the agent's table of an update."""
+    slow = replace(CAMERAS, name="slow", nodes=2, down_kbit_s=0.1)
+    scenario = of(replace(GOOD, bytes=2_000_000), group=(replace(CAMERAS, nodes=4), slow), hours=80.0)
+    patient = PlannedRollout(at_s=600.0, artifacts=("good",), policy=RolloutPolicy(wave_s=2 * 86_400.0))
+    (rollout,) = simulated(replace(scenario, rollout=(patient,))).rollouts
+    assert rollout.state == "ROLLED_BACK"
+    assert "timed-out" in rollout.reason
+    assert rollout.lasted_s is not None
+    assert 86_400.0 < rollout.lasted_s < 90_000.0
