@@ -126,6 +126,8 @@ class SimulatedNode:
             hardware_class=group.hardware_class,
             runtimes=("onnxruntime",),
             labelled_examples={self._around.model: group.labelled},
+            update_window=group.update_window,
+            time_zone=self.traits.zone_name,
         )
 
     async def _send(self) -> None:

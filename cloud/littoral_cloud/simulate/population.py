@@ -23,6 +23,12 @@ class NodeTraits:
     accuracy_shift: float  # of every model on its data
     lie: Lie | None
 
+    @property
+    def zone_name(self) -> str:
+        """In the time zone database, where the sign is the other way round; "": UTC."""
+        hours = round(self.zone_s / 3_600)
+        return f"Etc/GMT{-hours:+d}" if hours and self.group.update_window else ""
+
     def until_awake_s(self, now: float) -> float:
         """Seconds until it is switched on; 0: it is on. `now`: since 1970-01-01 UTC."""
         if not self.group.awake:

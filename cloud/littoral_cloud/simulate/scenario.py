@@ -12,6 +12,7 @@ from typing import Any, Literal
 from littoral import decoder
 from littoral.decoder import BadField
 from littoral.errors import BadInput, NotFound
+from littoral.maintenance import parse_window
 from littoral_cloud.rollouts.gating import with_gates
 from littoral_cloud.rollouts.state import RolloutPolicy, Unsure
 from littoral_cloud.rollouts.waves import checked_sizes
@@ -34,6 +35,7 @@ class NodeGroup:
     awake: str = ""  # HH:MM-HH:MM in the node's time zone, switched off outside; "": always on
     awake_spread_s: float = 0.0  # each node's day begins and ends up to so much earlier or later
     time_zones: tuple[float, ...] = (0.0,)  # hours ahead of UTC; each node has one of them
+    update_window: str = ""  # when it takes updates, in its time zone, as --update-window of the agent; "": at any time
     drops_per_day: float = 0.0  # times that its connection is lost, on average
     drop_lasts_s: float = 60.0  # on average
     down_kbit_s: float = 10_000.0
@@ -54,6 +56,12 @@ class NodeGroup:
         _bounds(self, *((name, 0, 1) for name in ("failing", "accuracy_spread", "liars")))
         if self.awake and self.awake_s == (0.0, 0.0):
             raise BadField("awake", f"{self.awake!r} is no time of the day", hint='from-to, like "06:00-22:30"')
+        try:
+            parse_window(self.update_window, "update_window")
+        except BadInput as error:
+            raise BadField("update_window", error.message.removeprefix("update_window: "), hint=error.hint) from error
+        if self.update_window and any(zone % 1 for zone in self.time_zones):
+            raise BadField("time_zones", f"{list(self.time_zones)}: with an update_window each is a whole hour")
         if not self.time_zones or not all(-14 <= zone <= 14 for zone in self.time_zones):
             raise BadField("time_zones", f"{list(self.time_zones)} must be hours from -14 to 14", hint="[0, 1, 5.5]")
 

@@ -179,6 +179,8 @@ class World:
                 hardware_class=traits.group.hardware_class,
                 runtimes=("onnxruntime",),
                 labelled_examples={MODEL: traits.group.labelled},
+                update_window=traits.group.update_window,
+                time_zone=traits.zone_name,
             )
             session, profile = stored(presence)
             docs = (("node", dump(node)), (PRESENCE, session), (PROFILE, profile), ("desired", body))

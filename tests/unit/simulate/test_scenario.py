@@ -37,6 +37,7 @@ artifacts = ["v2"]
         ("nodes = 10", "node = 10", r"group\[0\]\.node: is not known"),
         ("nodes = 10", 'nodes = 10\nawake = "9-17"', r"group\[0\]\.awake: '9-17' is no time of the day"),
         ("nodes = 10", 'nodes = 10\nlie = "often"', r"group\[0\]\.lie: 'often' is a text"),
+        ("nodes = 10", 'nodes = 10\nupdate_window = "9-17"', r"group\[0\]\.update_window: .*9-17"),
         ("nodes = 10", "nodes = 10\ntime_zones = [15]", r"group\[0\]\.time_zones: \[15\.0\] must be hours"),
         ("accuracy = 0.9\nserving", "accuracy = 1.9\nserving", r"artifact\[0\]\.accuracy: 1\.9 must lie between 0 and 1"),
         ('artifacts = ["v2"]', 'artifacts = ["v3"]', r"rollout\[0\]\.artifacts: 'v3' is no \[\[artifact\]\]"),

@@ -127,3 +127,11 @@ def test_a_download_that_takes_longer_than_the_agent_allows_fails_there() -> Non
     assert "timed-out" in rollout.reason
     assert rollout.lasted_s is not None
     assert 86_400.0 < rollout.lasted_s < 90_000.0
+
+
+def test_a_node_takes_an_update_inside_its_window_by_its_own_clock() -> None:
+    evening = replace(CAMERAS, nodes=4, update_window="20:00-22:00", time_zones=(2.0,))
+    (rollout,) = simulated(replace(PLAIN, group=(evening,), starts="10:00")).rollouts
+    assert (rollout.state, rollout.reached) == ("SUCCEEDED", 4)
+    assert rollout.half_s is not None
+    assert 7.8 < rollout.half_s / 3_600 < 8.8, "18:00 UTC, and two probations"
