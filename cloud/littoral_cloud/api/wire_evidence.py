@@ -8,8 +8,11 @@ from littoral_cloud.fleet.evidence import LatencyBins, NodeEvidence
 _WHERE = "reported.models.evidence"
 
 
-def evidence_from(word: session_pb2.TrialEvidence) -> NodeEvidence:
-    """Raises BadInput, naming the field."""
+_NONE = NodeEvidence()
+
+
+def evidence_from(word: session_pb2.TrialEvidence) -> NodeEvidence | None:
+    """None where nothing was counted. Raises BadInput, naming the field."""
     found = NodeEvidence(
         requests=word.requests,
         failed=word.failed_requests,
@@ -30,4 +33,4 @@ def evidence_from(word: session_pb2.TrialEvidence) -> NodeEvidence:
         shadow_failed=word.shadow_failed,
     )
     found.check(_WHERE)
-    return found
+    return None if found == _NONE else found

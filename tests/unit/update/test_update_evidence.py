@@ -49,6 +49,7 @@ def test_the_message_holds_both_models_and_the_latency_of_the_own_process_alone(
     trial.compared.asked, trial.compared.agreed = 4, 3
     trial.labelled = LabelledPairs((2, 2), (1, 0), (0, 1))
     found = evidence_from(trial.message(counters))
+    assert found is not None
     assert (found.requests, found.failed, found.requests_before, found.failed_before) == (7, 0, 4, 1)
     assert (found.latency.counts, found.latency_before.counts) == ((2,), (3,))
     assert LATENCY_BOUNDS_MS[found.latency.first] >= 1.0
@@ -61,7 +62,12 @@ def test_many_classes_are_added_up_alone() -> None:
         MODEL, CANDIDATE, "", 60.0, labelled=LabelledPairs(*((1,) * (MOST_CLASSES + 1),) * 2, (0,) * (MOST_CLASSES + 1))
     )
     found = evidence_from(trial.message(TelemetryWindows()))
+    assert found is not None
     assert (found.examples, found.class_examples) == (MOST_CLASSES + 1, ())
+
+
+def test_where_nothing_was_counted_the_cloud_holds_nothing() -> None:
+    assert evidence_from(Trial(MODEL, CANDIDATE, BEFORE, 60.0).message(TelemetryWindows())) is None
 
 
 def test_evidence_is_reported_when_it_has_grown_by_half_and_only_for_as_long_as_was_asked() -> None:
