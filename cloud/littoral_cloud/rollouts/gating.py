@@ -2,7 +2,8 @@
 
 Rules, in order:
 
-1. A gate that fails stops the rollout, in any wave, at once. Single nodes may fail as far as the gate `probation` allows it.
+1. A gate that fails stops the rollout, in any wave, at once. Single nodes may fail as far as the gate `probation` allows it. One
+   node of many alone fails no other gate.
 2. A gate that was named has to pass before the running wave ends, also the last one. Where it needs more the rollout waits, until
    the wave's time is over; then the policy's `unsure` decides: it is stopped, or goes on with a remark.
 3. Some gates are asked in every rollout (`limits_of`). One that was not named only stops: there may be no evidence for it.
@@ -24,6 +25,8 @@ from littoral_cloud.rollouts.seen import RolloutView
 from littoral_cloud.rollouts.state import RolloutPolicy, Unsure
 
 PROBATION = "probation"
+MANY_NODES = 20
+"""With so many nodes that have given evidence, one alone is not believed."""
 COMPARED = 2_000
 """Live requests of one node that both models are asked."""
 SHADOW_S = 300.0
@@ -76,8 +79,17 @@ def too_many_failed(seen: RolloutView, failure: str) -> str | None:
 
 
 def verdicts_of(seen: RolloutView) -> dict[str, GateVerdict]:
-    """Of each gate that is asked, by name."""
-    return judge(limits_of(seen.rollout.policy), evidence_of(seen))
+    """Of each gate that is asked, by name. Where many nodes have given evidence, one of them alone fails no gate."""
+    limits, whole, pool = limits_of(seen.rollout.policy), evidence_of(seen), seen.assignments.evidence
+    verdicts = judge(limits, whole)
+    for name, verdict in verdicts.items():
+        if verdict.answer is not GateAnswer.FAIL or name == PROBATION or len(pool.nodes) < MANY_NODES:
+            continue
+        suspect = max(pool.nodes, key=lambda node_id: GATES[name].against(pool.nodes[node_id]))
+        rest = GATES[name].judge(pool.without(suspect, whole), limits[name])
+        if rest.answer is not GateAnswer.FAIL:
+            verdicts[name] = replace(rest, why=f"{rest.why}; left out is {_name(suspect, seen)}, which alone would fail it")
+    return verdicts
 
 
 def stops(verdicts: Mapping[str, GateVerdict]) -> RolloutStopped | None:

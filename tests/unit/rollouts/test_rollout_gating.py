@@ -216,3 +216,22 @@ def test_in_its_shadow_a_node_keeps_what_it_serves_as_the_way_back() -> None:
         world.say(actor)
         seen = world.snapshot().of(id)
         assert previous(seen.nodes["n000"], seen) == OLD.manifest_digest
+
+
+def test_one_node_of_many_fails_no_gate_alone_and_is_named() -> None:
+    policy = replace(LABELLED, wave_sizes=(30,))
+    liar = NodeEvidence(examples=10**9, worse=10**9)
+    world = world_of(*[NodeEvidence(examples=400, worse=6, better=6)] * 29, liar)
+    ended = run(world, world.start(world.release(1, GOOD), policy), seconds=60.0)
+    assert ended.state is RolloutState.SUCCEEDED
+    assert ended.remarks[0].startswith("gate labelled: pass: ")
+    assert "left out is name-n029, which alone would fail it" in ended.remarks[0]
+
+
+def test_two_bad_nodes_of_many_are_believed_and_so_is_one_of_a_few() -> None:
+    bad = NodeEvidence(examples=10_000, worse=5_000)
+    for evidence in ([NodeEvidence(examples=400, worse=6, better=6)] * 28 + [bad, bad], [WELL] * 3 + [bad]):
+        world = world_of(*evidence)
+        ended = run(world, world.start(world.release(1, GOOD), replace(LABELLED, wave_sizes=(len(evidence),))), seconds=200.0)
+        assert ended.state is RolloutState.ROLLED_BACK
+        assert ended.reason.startswith("gate labelled: ")

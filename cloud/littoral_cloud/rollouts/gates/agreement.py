@@ -16,4 +16,11 @@ def judge(evidence: Evidence, limit: float) -> GateVerdict:
     return judge_least(evidence.compared, limit, "compared requests", "get the same answer")
 
 
-GATE = Gate("agreement", "at least {limit} of the requests get the answer of the model before", 0.95, "a fraction", judge)
+GATE = Gate(
+    "agreement",
+    "at least {limit} of the requests get the answer of the model before",
+    0.95,
+    "a fraction",
+    judge,
+    against=lambda each: each.compared - each.agreed,
+)

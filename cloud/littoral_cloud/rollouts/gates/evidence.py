@@ -6,7 +6,7 @@ a billion good answers cannot carry a bad release through a wave of many.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 
@@ -99,6 +99,18 @@ class EvidencePool:
             shadowed=pair("shadowed"),
             shadow_failed=self._sums.get("shadowed", (0.0, 0.0, 0.0))[2],
         )
+
+    def without(self, node_id: str, whole: Evidence) -> Evidence:
+        """As `whole`, which `evidence` gave, without what one node gave."""
+        self._add(self._nodes[node_id], -1.0)
+        rest = self.evidence(whole.passed, whole.awaited, whole.failed, whole.failure)
+        self._add(self._nodes[node_id], 1.0)
+        return rest
+
+    @property
+    def nodes(self) -> Mapping[str, NodeEvidence]:
+        """By id; what each has given."""
+        return self._nodes
 
     def _add(self, node: NodeEvidence, sign: float) -> None:
         def add(name: str, counts: Sequence[int], of_node: int) -> None:

@@ -35,4 +35,11 @@ def judge(evidence: Evidence, limit: float) -> GateVerdict:
     return needs_more(about_more(now, min(1.0, before.mean + limit), _HALF), "requests", found)
 
 
-GATE = Gate("failure-rate", "at most {limit} more of the requests fail than before", 0.01, "a fraction", judge)
+GATE = Gate(
+    "failure-rate",
+    "at most {limit} more of the requests fail than before",
+    0.01,
+    "a fraction",
+    judge,
+    against=lambda each: each.failed,
+)

@@ -16,4 +16,11 @@ def judge(evidence: Evidence, limit: float) -> GateVerdict:
     return judge_loss(evidence.labelled, limit, ERROR)
 
 
-GATE = Gate("labelled", "accuracy on labelled examples falls by at most {limit}", 0.02, "a fraction", judge)
+GATE = Gate(
+    "labelled",
+    "accuracy on labelled examples falls by at most {limit}",
+    0.02,
+    "a fraction",
+    judge,
+    against=lambda each: each.worse - each.better,
+)

@@ -66,5 +66,12 @@ def _over(count: float, above: float) -> bool:
 
 
 GATE = Gate(
-    "p95", "the p95 latency is at most {limit} times that of the model before", 1.5, "times", judge, least=1.0, most=100.0
+    "p95",
+    "the p95 latency is at most {limit} times that of the model before",
+    1.5,
+    "times",
+    judge,
+    least=1.0,
+    most=100.0,
+    against=lambda each: sum(each.latency.counts),
 )

@@ -17,4 +17,4 @@ def judge(evidence: Evidence, limit: float) -> GateVerdict:
 
 
 GATE = Gate("shadow", "at least {limit} of the requests get the served model's answer from the candidate beside it", 0.95,
-            "a fraction", judge)  # fmt: skip
+            "a fraction", judge, against=lambda each: each.shadowed - each.shadow_agreed)  # fmt: skip

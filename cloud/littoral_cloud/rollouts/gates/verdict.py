@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
+from littoral_cloud.fleet.evidence import NodeEvidence
 from littoral_cloud.rollouts.gates.confidence import MOST_MORE
 from littoral_cloud.rollouts.gates.evidence import Evidence
 
@@ -46,6 +47,7 @@ class Gate:
         unit: of the limit, in words; "": it has none.
         least, most: what the limit may be.
         judge: evidence and limit to a verdict; pure.
+        against: how much of one node's evidence speaks against its candidate.
     """
 
     name: str
@@ -55,6 +57,7 @@ class Gate:
     judge: Callable[[Evidence, float], GateVerdict]
     least: float = 0.0
     most: float = 1.0
+    against: Callable[[NodeEvidence], float] = lambda _: 0.0
 
 
 def passes(why: str) -> GateVerdict:

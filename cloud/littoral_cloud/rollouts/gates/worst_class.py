@@ -28,4 +28,11 @@ def judge(evidence: Evidence, limit: float) -> GateVerdict:
     return needs_more(int(open_[label].more / shares[label]), open_[label].of, f"class {label}: {open_[label].why}")
 
 
-GATE = Gate("worst-class", "no class loses more than {limit} of its accuracy", 0.10, "a fraction", judge)
+GATE = Gate(
+    "worst-class",
+    "no class loses more than {limit} of its accuracy",
+    0.10,
+    "a fraction",
+    judge,
+    against=lambda each: each.worse - each.better,
+)
