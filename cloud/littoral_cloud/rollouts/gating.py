@@ -26,7 +26,7 @@ from littoral_cloud.rollouts.state import RolloutPolicy, Unsure
 
 PROBATION = "probation"
 MANY_NODES = 20
-"""With so many nodes that have given evidence, one alone is not believed."""
+"""Of this number of nodes that have given evidence, one alone is not believed."""
 COMPARED = 2_000
 """Live requests of one node that both models are asked."""
 SHADOW_S = 300.0
