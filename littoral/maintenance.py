@@ -99,8 +99,11 @@ def zone_named(name: str, field: str) -> ZoneInfo:
 
 def check_zone_name(name: str, field: str) -> str:
     """The name itself. On a machine without a time zone database only its form is checked. Raises BadInput."""
-    if _ZONE.fullmatch(name) is None or available_timezones():
+    try:
         zone_named(name, field)
+    except BadInput:
+        if _ZONE.fullmatch(name) is None or available_timezones():
+            raise
     return name
 
 

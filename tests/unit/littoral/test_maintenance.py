@@ -126,3 +126,10 @@ def test_it_opens_within_two_weeks_and_is_closed_in_each_minute_before(text: str
     assert now <= opens <= now + 15 * 86_400
     assert is_open(window, zone, opens)
     assert not any(is_open(window, zone, minute) for minute in range(now, int(opens), 900) if minute < opens)
+
+
+def test_on_a_machine_without_a_database_of_zones_the_form_of_a_name_is_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("littoral.maintenance.available_timezones", set)
+    assert check_zone_name("Europe/Atlantis", "zone") == "Europe/Atlantis"
+    with pytest.raises(BadInput, match="is no time zone that is known here"):
+        check_zone_name("Europe/Atlantis; rm", "zone")
