@@ -13,6 +13,7 @@ from littoral.errors import NotFound, unwritten
 from littoral_cloud.fleet.blobs import BlobStore
 from littoral_cloud.fleet.identity import FleetIdentity, belong, missing_keys, read_identity
 from littoral_cloud.fleet.ledger import Clock, Ledger
+from littoral_cloud.fleet.schema import refuse_newer
 from littoral_cloud.settings import CloudSettings
 from littoral_cloud.store.connection import Endpoint, endpoint_from
 from littoral_cloud.store.embedded import embedded_redis
@@ -50,6 +51,7 @@ async def open_core(settings: CloudSettings, *, clock: Clock = _wall_clock, stra
         NoSpace: the disk is full. BadInput: the data folder cannot be written, a setting is wrong, or the Redis that it names
             cannot hold a ledger.
         Unavailable: Redis cannot be had; the hint says how to get it.
+        BadInput: a newer release has written to this ledger.
         Untrusted: a key is damaged, or these keys and blobs are not the fleet's.
     """
     async with AsyncExitStack() as stack:
@@ -61,6 +63,7 @@ async def open_core(settings: CloudSettings, *, clock: Clock = _wall_clock, stra
             raise unwritten(f"data folder: {place}", error, hint="name another --data-dir") from error
         endpoint = await stack.enter_async_context(_redis(settings))
         ledger = await stack.enter_async_context(RedisLedger.open(endpoint, clock))
+        await refuse_newer(ledger)
         known = await read_identity(ledger)
         if known is not None and not has_trust(settings.keys):
             raise missing_keys(known, str(settings.keys))

@@ -29,6 +29,7 @@ from littoral_cloud.federation.controller import RunController
 from littoral_cloud.federation.run import KIND as RUN
 from littoral_cloud.federation.run import Run
 from littoral_cloud.fleet.ledger import Clock
+from littoral_cloud.fleet.migrations import Migrations
 from littoral_cloud.fleet.quarantine import QuarantinePolicy
 from littoral_cloud.fleet.telemetry_desk import FLUSH_INTERVALS
 from littoral_cloud.fleet.view import FleetView
@@ -144,6 +145,7 @@ def _controllers(core: Core, hub: SessionHub, teachers: TeacherService, certific
         "sessions": hub.run(),
         "audit": core.witness.follow(core.ledger),
         "teacher": teachers.open(),
+        "migrations": Migrations(core.ledger).run(),
         "certificates": certificates.renew_for_ever(),
         "rollouts": rollouts.Controller(core.ledger, fleet, core.clock, rng).run(),
         "choice": Rechooser(core.ledger, fleet, core.clock, rng).run(),

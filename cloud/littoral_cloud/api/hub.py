@@ -24,6 +24,7 @@ from littoral_cloud.fleet.handed import HandedDesk
 from littoral_cloud.fleet.ledger import Announcement, Body, Change, Doc, Ledger, Write
 from littoral_cloud.fleet.profile import PRESENCE
 from littoral_cloud.fleet.records import Presence, load
+from littoral_cloud.fleet.schema import SCHEMA
 from littoral_cloud.fleet.sessions import Reason, SessionRefusal
 from littoral_cloud.fleet.telemetry_desk import FLUSH_S, TelemetryDesk
 from littoral_cloud.fleet.turns import GREETINGS_MOST, WELCOMES_A_SECOND, next_turn
@@ -66,7 +67,7 @@ class SessionHub:
         self.handed = HandedDesk(ledger, clock)
         self._ledger = ledger
         self._clock = clock
-        self._coordinators = Coordinators(ledger, clock, self.coordinator, former=former)
+        self._coordinators = Coordinators(ledger, clock, self.coordinator, former=former, knows=SCHEMA)
         self._room = room
         self._sessions: dict[str, CoordinatorSession] = {}
         self._open: set[CoordinatorSession] = set()  # superseded ones too, until they have ended

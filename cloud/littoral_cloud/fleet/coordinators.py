@@ -18,6 +18,7 @@ from littoral.errors import Conflict, Unavailable
 from littoral_cloud.fleet.edit import repeat_on_conflict
 from littoral_cloud.fleet.ledger import Change, Doc, Ledger, Write
 from littoral_cloud.fleet.records import Presence, dump, load
+from littoral_cloud.fleet.schema import unraised
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +32,7 @@ _AGAIN_S = 1.0
 class Coordinator:
     started_at: float
     fleet_address: str = ""  # HOST:PORT of its listener for nodes; "": of one from before the field
+    knows: int = 1  # the newest form of documents that it reads; see littoral_cloud.fleet.schema
     schema: int = 1
 
 
@@ -44,14 +46,16 @@ class Coordinators:
     Args:
         clock: seconds since 1970-01-01 UTC.
         own: the id of this coordinator's process; no two have the same.
+        knows: the newest form of documents that this release reads.
         former: one that is known to have ended: it served the same data folder. "": none.
     """
 
-    def __init__(self, ledger: Ledger, clock: Callable[[], float], own: str, *, former: str = "") -> None:
+    def __init__(self, ledger: Ledger, clock: Callable[[], float], own: str, *, former: str = "", knows: int = 1) -> None:
         self._ledger = ledger
         self._clock = clock
         self._own = own
         self._former = former
+        self._knows = knows
         self._followed: dict[str, asyncio.Task[None]] = {}
         self._started_at = clock()
         self._addresses: tuple[str, ...] = ()
@@ -80,15 +84,20 @@ class Coordinators:
         await self._ledger.commit(Change((Write(KIND, self._own, None, None),)))
 
     async def _live(self, alive: Callable[[], None]) -> None:
-        me = dump(Coordinator(started_at=self._started_at, fleet_address=self.address))
+        me = Write(
+            KIND, self._own, dump(Coordinator(started_at=self._started_at, fleet_address=self.address, knows=self._knows)), None
+        )
         while True:
             try:
                 async with self._ledger.lease(lease_of(self._own)):
-                    await self._ledger.commit(Change((Write(KIND, self._own, me, None),)))
+                    await repeat_on_conflict(partial(self._say, me))
                     alive()
                     await asyncio.Event().wait()
             except (Conflict, Unavailable) as error:
                 log.warning("coordinator %s: %s", self._own, error)
+
+    async def _say(self, me: Write) -> None:
+        await self._ledger.commit(Change((me, await unraised(self._ledger, self._knows))))
 
     async def _follow(self, tasks: asyncio.TaskGroup) -> None:
         while True:
