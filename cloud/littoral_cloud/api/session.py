@@ -122,6 +122,8 @@ class CoordinatorSession:
         finally:
             if self._entered:
                 self._hub.leave(self)
+            self._over = None
+            del self._processing, self._pushing  # these name this session: with it its connection would wait for the collector
 
     async def _greet(self) -> None:
         """From its hello to the desired state that it gets first."""
