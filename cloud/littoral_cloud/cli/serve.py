@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from littoral.streams import unheard
+from littoral_cloud.api.one_arena import use_one_arena
 from littoral_cloud.api.open_files import raise_limit
 from littoral_cloud.cli.noun import noun
 from littoral_cloud.settings import CloudSettings, load_settings, to_environment
@@ -81,6 +82,7 @@ def serve(
     if logging.getLogger().level > logging.INFO:
         logging.getLogger().setLevel(logging.INFO)
     raise_limit()
+    use_one_arena()
     asyncio.run(_until_signalled(settings, format))
 
 
