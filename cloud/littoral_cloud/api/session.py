@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any, Protocol, TypeVar
@@ -180,8 +181,7 @@ class CoordinatorSession:
             async with asyncio.timeout_at(now + max(0.0, self.peer.expires_at - self._terms.clock())) as self._deadline:
                 if self._over is not None:
                     raise self._over
-                if self._unread or self._acknowledgements:
-                    self._push_soon()
+                self._push_soon()
                 await self._read()
         except TimeoutError:
             detail = f"the certificate of node {self.peer.node_id} has expired: enrol this machine again"
@@ -199,10 +199,8 @@ class CoordinatorSession:
         if over.refused is None:
             return
         log.info("session of %s: %s: %s", self.peer.node_id, over.refused.reason.value, over.refused.detail)
-        try:
+        with suppress(SessionEnded):  # it is gone already
             await self._stream.send(session_pb2.ConnectResponse(refusal=wire.refusal_to(over.refused)))
-        except SessionEnded:
-            return  # it is gone already
 
     # -- one loop and two helpers ----------------------------------------------------------------------------------
 
