@@ -1,8 +1,9 @@
 """The coordinators of the fleet: where this node enrolled, and those that the last Welcome named. They lie in
 DIR/coordinators.json, so that a node finds another one after a restart, too.
 
-A stream that ends sends the node elsewhere: to one of the others, drawn by chance, so that the nodes of a coordinator that ends
-are spread over all that are left. Where only one is known, it is asked again.
+A coordinator that sends the node away, or cannot be reached, sends it elsewhere: to one of the others, drawn by chance, so that
+the nodes of a coordinator that ends are spread over all that are left. Where only one is known, it is asked again. A session that
+only broke comes back to the same one first.
 
 Example: enrolled at a:7444; a Welcome names a:7444, b:7444 and c:7444. a drains: the next stream goes to b or c.
 """
@@ -62,7 +63,7 @@ class FleetAddresses:
             self._log("not-written", file=self._path.name, detail=str(error))
 
     def elsewhere(self, enrolled: str) -> None:
-        """The stream to the current one ended."""
+        """The current one cannot be had."""
         current = self.current(enrolled)
         if others := [address for address in dict.fromkeys((enrolled, *self._named)) if address != current]:
             self._current = self._rng.choice(others)

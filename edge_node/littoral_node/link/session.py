@@ -51,7 +51,7 @@ class WayToCloud:
         node has nothing to open one with.
     barred: why no stream can be opened, as after the certificate expired; empty: one may.
     learn: called with the addresses that each Welcome names.
-    elsewhere: called when a stream has ended: the next channel may go to another coordinator.
+    elsewhere: called when a coordinator sent the node away, or cannot be reached: the next channel may go to another one.
     """
 
     open: Callable[[], grpc.aio.Channel]
@@ -130,7 +130,7 @@ class NodeSession:
             except FleetError as error:
                 self._log("session-lost", detail=str(error))
                 welcome, after = None, SLOW_RETRY_S
-            if after != 0:  # not only for another certificate
+            if after != 0 and (welcome is None or after is not None):  # a session that only broke comes back to where it was
                 self._way.elsewhere()
             if welcome is None and after is None and self._way.barred():
                 after = SLOW_RETRY_S

@@ -176,6 +176,7 @@ class Recorder:
         *,
         sleep: Callable[[float], Awaitable[None]] | None = None,
         barred: Callable[[], str] = str,
+        elsewhere: Callable[[], None] = lambda: None,
     ) -> None:
         self.delivered: asyncio.Queue[session_pb2.DesiredState] = asyncio.Queue()
         self.log: list[tuple[str, dict[str, Any]]] = []
@@ -191,7 +192,7 @@ class Recorder:
                 [self],
                 lambda: None,
             ),
-            WayToCloud(open, barred),
+            WayToCloud(open, barred, elsewhere=elsewhere),
             log=lambda event, **fields: self.log.append((event, fields)),
             monotonic=monotonic,
             rng=random.Random(1),
@@ -375,3 +376,26 @@ async def test_a_node_that_knows_that_its_certificate_has_expired_says_so_and_as
         assert await recorder.pauses.get() >= SLOW_RETRY_S * 0.8
     assert recorder.log[0][0] == "session-lost"
     assert recorder.log[0][1]["detail"].startswith("the certificate expired 10.0 days ago (UNAVAILABLE: ")
+
+
+async def test_a_session_that_broke_comes_back_and_one_that_was_sent_away_or_not_opened_goes_elsewhere() -> None:
+    ends: list[str] = ["break", "refuse-open", "refuse", "die"]
+    went: list[str] = []
+    pauses: list[float] = []
+
+    async def script(context: Any, _: Any) -> None:
+        how = ends[min(len(pauses), len(ends) - 1)]
+        if how != "refuse" and how != "die":
+            await context.write(WELCOME)
+        if how.startswith("refuse"):
+            refusal = session_pb2.Refusal(reason=Reason.REFUSAL_REASON_UNAVAILABLE, detail="drains", retry_after_s=0.1)
+            await context.write(Response(refusal=refusal))
+        if how == "die":
+            await context.abort(grpc.StatusCode.UNAVAILABLE, "gone")
+
+    async with cloud_that(script) as open:
+        recorder = Recorder(open, elsewhere=lambda: went.append(ends[len(pauses)]))
+        async with recorder.running():
+            while len(pauses) < len(ends):
+                pauses.append(await recorder.pauses.get())
+    assert went == ends[1:]
