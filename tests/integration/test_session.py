@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import replace
@@ -204,6 +206,22 @@ async def test_when_a_session_was_handed_an_intent_is_written_once_and_not_again
         await client.begin(boot_id="e" * 32)
         await fleet.want("n1", Desired(models={"digits": replace(wanted, generation=4), "faces": replace(wanted, generation=1)}))
         assert (await handed(fleet, "faces", 1))["digits"] == second
+
+
+async def test_a_session_that_has_ended_is_freed_without_the_collector(fleet: Fleet) -> None:
+    """Else thousands of connections stay in memory for a while after each herd."""
+    credential, freed = await fleet.enrol("n1"), asyncio.Event()
+    gc.collect()
+    gc.disable()
+    try:
+        async with fleet.client(credential) as client:
+            await client.begin()
+            weakref.finalize(next(iter(fleet.hub._sessions.values())), freed.set)
+        await fleet.until("presence", "n1", connected=False)
+        async with asyncio.timeout(PATIENCE_S):
+            await freed.wait()
+    finally:
+        gc.enable()
 
 
 async def test_the_newest_session_of_a_node_takes_over(fleet: Fleet) -> None:
