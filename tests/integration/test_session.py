@@ -19,6 +19,7 @@ from littoral.telemetry import LATENCY_BOUNDS_MS
 from littoral.transport import MAX_MESSAGE_BYTES
 from littoral_cloud.api import hub
 from littoral_cloud.api.hub import DRAIN_RETRY_S
+from littoral_cloud.api.session import CoordinatorSession
 from littoral_cloud.fleet.ledger import Change, Ledger, Write
 from littoral_cloud.fleet.nodes import view_nodes
 from littoral_cloud.fleet.records import Desired, DesiredModel, FederatedTask
@@ -216,7 +217,7 @@ async def test_a_session_that_has_ended_is_freed_without_the_collector(fleet: Fl
     try:
         async with fleet.client(credential) as client:
             await client.begin()
-            weakref.finalize(next(iter(fleet.hub._sessions.values())), freed.set)
+            weakref.finalize(next(each for each in gc.get_objects() if type(each) is CoordinatorSession), freed.set)
         await fleet.until("presence", "n1", connected=False)
         async with asyncio.timeout(PATIENCE_S):
             await freed.wait()
