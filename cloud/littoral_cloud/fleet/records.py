@@ -144,6 +144,7 @@ class Probation:
     shadow_s: float = 0.0  # before that, beside the served model
     compare: int = 0  # live requests that both models are asked, at most
     evidence_s: float = 0.0  # for how long the node reports its evidence as it grows
+    error: float = 0.0  # the chance that the node's judgement fails a good model, 0..1; 0: as the node's default is
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

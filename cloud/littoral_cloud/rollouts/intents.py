@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from littoral_cloud.fleet.records import Desired, DesiredModel, Probation
@@ -12,6 +13,8 @@ from littoral_cloud.rollouts.seen import RolloutView
 
 UNJUDGED = Probation(duration_s=0.0, max_accuracy_drop=1.0, max_failure_rate=1.0)
 """For the way back: what served before is not judged again."""
+FALSE_STOPS = 0.01
+"""The chance that the judgement of any of its nodes stops a rollout of a good release: each node gets an equal part of it."""
 MAX_SAID = 2**52
 """What a node says that it was asked for counts below this alone: no cloud ever came so far."""
 
@@ -24,7 +27,7 @@ def candidate(node: FleetNode, a: Assignment, seen: RolloutView) -> tuple[Desire
         manifest_digest=a.manifest_digest,
         rollout_id=seen.rollout_id,
         generation=generation,
-        probation=seen.rollout.policy.probation,
+        probation=replace(seen.rollout.policy.probation, error=FALSE_STOPS / max(1, seen.rollout.planned)),
         chosen_for=a.chosen_for,
         defer_s=seen.rollout.policy.defer_s,
     )

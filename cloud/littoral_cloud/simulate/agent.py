@@ -36,14 +36,15 @@ from littoral_node.update.events import (
 )
 from littoral_node.update.growing import EVIDENCE_EVERY_S, GROWN, worth_a_report
 from littoral_node.update.opening import Standing, is_known, opened
-from littoral_node.update.state import ENDS, ProbationPolicy, S, Update, step
-from littoral_node.update.verdict import EARLY_FAILURES, too_often, worse_on_examples
+from littoral_node.update.state import ENDS, ERROR, ProbationPolicy, S, Update, step
+from littoral_node.update.verdict import EARLY_FAILURES, Before, too_often, worse_on_examples
 
 __all__ = [
     "EARLY_FAILURES",
     "EVIDENCE_EVERY_S",
     "GROWN",
     "RECENT_S",
+    "Before",
     "Committed",
     "Fetched",
     "Findings",
@@ -104,7 +105,8 @@ class SimulatedAgent:
         before = self.update
         if before is not None and self.busy:
             self.apply(Superseded(before.generation), now)
-        policy = ProbationPolicy(**asdict(wanted.probation))
+        asked = wanted.probation
+        policy = ProbationPolicy(**asdict(replace(asked, error=asked.error or ERROR)))
         standing = Standing(self.active, self.before, self.answers)
         update, event = opened(before, self.model, wanted.manifest_digest, wanted.generation, policy, standing)
         self.update = replace(update, defer_s=wanted.defer_s)

@@ -24,6 +24,7 @@ from littoral_cloud.simulate.agent import (
     EARLY_FAILURES,
     EVIDENCE_EVERY_S,
     GROWN,
+    Before,
     Findings,
     ProbationFailed,
     ProbationPassed,
@@ -172,7 +173,7 @@ class SimulatedTrial:
                 self.evidence = replace(self.evidence, examples=found.examples, worse=found.worse, better=found.better)
         if (worse := worse_on_examples(findings, update.policy)) is not None:
             return 0.0, ProbationFailed(update.generation, *worse, findings)
-        usual = failing_share(self._before, self._traits) if self._before is not None else 0.0
+        before = Before(self.evidence.requests_before, self.evidence.failed_before)
         rate, share, whole = self._traits.group.requests_per_s, self._share, update.policy.duration_s
         at = 0.0
         while at < whole and rate * share > 0 and findings.failed_requests < MOST_FAILURES:
@@ -181,13 +182,13 @@ class SimulatedTrial:
             until = min(until, whole)
             findings = self._passes(findings, until, int(rng.poisson(rate * (1 - share) * (until - at))), int(failed))
             at = until
-            if findings.failed_requests >= EARLY_FAILURES and (wrong := too_often(findings, update.policy, usual, final=False)):
+            if findings.failed_requests >= EARLY_FAILURES and (wrong := too_often(findings, update.policy, before, final=False)):
                 return at, ProbationFailed(update.generation, *wrong, findings)
         left = whole - at
         if left > 0:
             answered, failures = int(rng.poisson(rate * (1 - share) * left)), int(rng.poisson(rate * share * left))
             findings = self._passes(findings, whole, answered, failures)
-        if (wrong := too_often(findings, update.policy, usual, final=True)) is not None:
+        if (wrong := too_often(findings, update.policy, before, final=True)) is not None:
             return whole, ProbationFailed(update.generation, *wrong, findings)
         return whole, ProbationPassed(update.generation, findings)
 

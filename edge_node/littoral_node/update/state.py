@@ -94,6 +94,9 @@ LIMIT_S: Mapping[S, float] = {
 }
 """Seconds that a state may last. After a restart of the agent they count from 0."""
 
+ERROR = 0.01
+"""The chance that a good model fails by this node's judgement, where the cloud names none."""
+
 
 @dataclass(frozen=True, slots=True)
 class ProbationPolicy:
@@ -105,6 +108,7 @@ class ProbationPolicy:
     shadow_s: float = 0.0  # before the probation
     compare: int = 0
     evidence_s: float = 0.0
+    error: float = ERROR  # the chance that a good model fails by this node's judgement
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ from littoral_node.serving.slots import Served
 from littoral_node.update.events import Findings, ProbationFailed, ProbationPassed, UpdateEvent
 from littoral_node.update.evidence import LabelledPairs
 from littoral_node.update.job import Job, in_thread
-from littoral_node.update.verdict import too_often, worse_on_examples
+from littoral_node.update.verdict import Before, too_often, worse_on_examples
 
 BATCH = 16
 LOOK_S = 0.25
@@ -67,11 +67,11 @@ async def _probation(job: Job, served: Served) -> UpdateEvent:
         return ProbationFailed(update.generation, error.code, str(error), _with_requests(Findings(), job))
     if (worse := worse_on_examples(findings, update.policy)) is not None:
         return ProbationFailed(update.generation, *worse, _with_requests(findings, job))
-    usual = job.counted.failed / job.counted.requests if job.counted.requests else 0.0
+    before = Before(job.counted.requests, job.counted.failed)
     while True:
         findings = _with_requests(findings, job)
         left = update.policy.duration_s - (kit.monotonic() - began)
-        if (wrong := too_often(findings, update.policy, usual, final=left <= 0)) is not None:
+        if (wrong := too_often(findings, update.policy, before, final=left <= 0)) is not None:
             return ProbationFailed(update.generation, *wrong, findings)
         if left <= 0:
             break

@@ -268,20 +268,22 @@ class DesiredModel(_message.Message):
     def __init__(self, manifest_digest: _Optional[str] = ..., rollout_id: _Optional[str] = ..., probation: _Optional[_Union[ProbationPolicy, _Mapping]] = ..., generation: _Optional[int] = ..., defer_s: _Optional[float] = ...) -> None: ...
 
 class ProbationPolicy(_message.Message):
-    __slots__ = ("duration_s", "max_accuracy_drop", "max_failure_rate", "shadow_s", "compare", "evidence_s")
+    __slots__ = ("duration_s", "max_accuracy_drop", "max_failure_rate", "shadow_s", "compare", "evidence_s", "error")
     DURATION_S_FIELD_NUMBER: _ClassVar[int]
     MAX_ACCURACY_DROP_FIELD_NUMBER: _ClassVar[int]
     MAX_FAILURE_RATE_FIELD_NUMBER: _ClassVar[int]
     SHADOW_S_FIELD_NUMBER: _ClassVar[int]
     COMPARE_FIELD_NUMBER: _ClassVar[int]
     EVIDENCE_S_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
     duration_s: float
     max_accuracy_drop: float
     max_failure_rate: float
     shadow_s: float
     compare: int
     evidence_s: float
-    def __init__(self, duration_s: _Optional[float] = ..., max_accuracy_drop: _Optional[float] = ..., max_failure_rate: _Optional[float] = ..., shadow_s: _Optional[float] = ..., compare: _Optional[int] = ..., evidence_s: _Optional[float] = ...) -> None: ...
+    error: float
+    def __init__(self, duration_s: _Optional[float] = ..., max_accuracy_drop: _Optional[float] = ..., max_failure_rate: _Optional[float] = ..., shadow_s: _Optional[float] = ..., compare: _Optional[int] = ..., evidence_s: _Optional[float] = ..., error: _Optional[float] = ...) -> None: ...
 
 class ReportedState(_message.Message):
     __slots__ = ("generation", "observed_generation", "models", "problem")
