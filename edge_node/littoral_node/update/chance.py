@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 
 LEAST_BEFORE = 100
-"""The model before counts for so many requests at least, with its own share of failures. From a few, nothing would follow."""
+"""The fewest requests that the model before counts for, with its own share of failures. From a few, nothing would follow."""
 
 
 def surely_more(failed: int, of: int, failed_before: int, of_before: int, allowed: float, error: float) -> bool:
