@@ -84,8 +84,8 @@ class Node:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Presence:
-    """What a node reported of itself in its last hello, and whether it is connected. That it is not any more, the coordinator that
-    holds the session writes, and another one once its lease has lapsed."""
+    """What a node reported of itself in its last hello, and whether it is connected. That it is not, the coordinator that holds
+    the session writes, and another one once its lease has lapsed."""
 
     connected: bool
     since: float  # of the last connect or disconnect
