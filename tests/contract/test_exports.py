@@ -70,13 +70,19 @@ def answers(artifact: Exported, raw: np.ndarray) -> np.ndarray:
     return logits
 
 
+QUICK = ("linear", "perceptron", "lenet5", "compact_cnn", "mobilenet_v2", "recurrent_cnn", "depthwise_1d")
+"""One of each kind; the others are slow."""
+
+
 def test_every_architecture_is_tried_here() -> None:
     assert set(SPECS) == set(REGISTRY)
     assert set(NEAR) == set(EXPORTERS)
 
 
 @pytest.mark.parametrize("variant", EXPORTERS)
-@pytest.mark.parametrize("architecture", REGISTRY)
+@pytest.mark.parametrize(
+    "architecture", [each if each in QUICK else pytest.param(each, marks=pytest.mark.slow) for each in REGISTRY]
+)
 def test_an_artifact_answers_as_the_network_does(
     architecture: str, variant: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -23,6 +23,7 @@ from tests.kit.patience import PATIENCE_S
 pytest_plugins = ("tests.kit.redis", "tests.kit.agent_fixture")
 
 SIGKILLED = -signal.SIGKILL
+QUICK = ("download", "swap", "adopt")
 
 
 def serving_first(maker: Maker, folder: NodeFolder) -> str:
@@ -32,7 +33,7 @@ def serving_first(maker: Maker, folder: NodeFolder) -> str:
     return first
 
 
-@pytest.mark.parametrize("name", list(STEPS))
+@pytest.mark.parametrize("name", [each if each in QUICK else pytest.param(each, marks=pytest.mark.slow) for each in STEPS])
 async def test_an_agent_killed_before_and_after_a_step_finishes_the_update(
     fleet: Fleet, maker: Maker, folder: NodeFolder, name: str
 ) -> None:

@@ -99,6 +99,9 @@ async def start(
     defer: Annotated[
         float, typer.Option("--defer-s", min=0, help="How long a node may put its update off; 0: not at all.")
     ] = DEFAULT.defer_s,
+    max_silent: Annotated[
+        float, typer.Option(min=0, max=1, help="The part of the nodes that may fall silent in their wave; 0: none.")
+    ] = DEFAULT.max_silent,
     gates: GateOption = None,
     unsure: UnsureOption = DEFAULT.unsure,
     shadow: ShadowOption = None,
@@ -128,6 +131,7 @@ async def start(
         approval=approval,
         window=window,
         defer_s=defer,
+        max_silent=max_silent,
     )
     policy = with_gates(policy, gates or (), shadow, unsure)
     if dry_run:

@@ -61,7 +61,6 @@ from littoral_cloud.rollouts.state import (
     RolloutState,
     limit_s,
 )
-from littoral_cloud.rollouts.wave_judge import NOT_REACHED
 from littoral_cloud.rollouts.waves import ended, next_started, sizes_of, split, told
 from littoral_cloud.rollouts.wording import nodes_in_audit, unproved_remark
 
@@ -186,9 +185,9 @@ def _in_its_state(seen: RolloutView, event: RolloutEvent, now: float) -> Decisio
         case NodesFailed(failed):
             given_back = {a.node_id: back(seen.nodes[a.node_id], a, rollout.model)[0] for a in failed}
             return Decision(rollout, given_back, (), {a.node_id: a for a in failed})
-        case NodesNotReached(nodes):
+        case NodesNotReached(nodes, why):
             held = seen.assignments.held
-            dropped = {id: moved(held[id][1], AssignmentEvent.LEFT_OUT, now, why=NOT_REACHED) for id in nodes}
+            dropped = {id: moved(held[id][1], AssignmentEvent.LEFT_OUT, now, why=why) for id in nodes}
             given_back = {id: back(seen.nodes[id], held[id][1], rollout.model)[0] for id in nodes}
             return Decision(rollout, given_back, (), dropped)
         case NodesGoBack(nodes):

@@ -96,9 +96,11 @@ class NodesFailed(RolloutEvent):
 
 @dataclass(frozen=True, slots=True)
 class NodesNotReached(RolloutEvent):
-    """No session was handed what is wanted of these nodes, in all the time that a wave has: they are left out."""
+    """No session was handed what is wanted of these nodes, in all the time that a wave has, or they are silent, as a few of many
+    may be: they are left out."""
 
     nodes: tuple[str, ...]
+    why: str = "no session was handed it in time"
 
 
 @dataclass(frozen=True, slots=True)

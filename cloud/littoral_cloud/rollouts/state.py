@@ -95,6 +95,7 @@ class RolloutPolicy:
     window: str = ""  # when nodes are updated, as littoral.maintenance reads it; "": each in its own window
     defer_s: float = 3_600.0  # for how long a node may put its update off
     gates: Mapping[str, float] = field(default_factory=dict)  # those that were named, and their limits
+    max_silent: float = 0.02  # the part of the nodes that got it which may fall silent in it
     unsure: Unsure = Unsure.STOP  # what follows where one of them needs more when the wave's time is over
 
 

@@ -7,7 +7,8 @@ Rules, in order:
 2. What nodes have answered is recorded, a batch at a time.
 3. A node that is silent when its time is over stops the rollout. Its time counts from the moment its desired state was handed to
    a session, never from the decision. No silence is judged while the rollout is paused, or while the coordinator that judges is
-   more than MOST_BEHIND_S behind: the answers may lie in its own queue.
+   more than MOST_BEHIND_S behind: the answers may lie in its own queue. Of many nodes a few always lose their power: they are
+   left out instead, up to `max_silent` of those that got it, and not many of one hardware class.
 4. The nodes of the wave get their candidates a batch at a time. One that is offline before a session was handed it, or was not by
    the rollout's deadline, is left out: it knows nothing of it.
 5. The next wave starts when every node has answered and the named gates have passed, or when somebody promoted the running one.
@@ -16,6 +17,7 @@ Rules, in order:
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import chain, islice
 
@@ -44,7 +46,9 @@ from littoral_cloud.rollouts.state import Rollout, RolloutState, limit_s
 from littoral_cloud.rollouts.wording import first_of
 
 MOST_BEHIND_S = 5.0
-NOT_REACHED = "no session was handed it in time"
+MOST_SILENT_OF_CLASS = 0.1
+"""Of the nodes of one hardware class in one wave: more than that points to the release, which may not suit the class."""
+WAS_SILENT = "was silent in its wave"
 
 
 def observe_wave(seen: RolloutView, now: float) -> RolloutEvent:
@@ -99,17 +103,36 @@ def due(rollout: Rollout, since: float) -> float:
     return since + limit_s(rollout.policy, RolloutState.WAVE) + rollout.paused_s
 
 
-def _silence(seen: RolloutView, now: float) -> RolloutStopped | None:
+def _silence(seen: RolloutView, now: float) -> RolloutStopped | NodesNotReached | None:
     rollout, book = seen.rollout, seen.assignments
     since = book.first_silence()
     if since is None or now < due(rollout, since) or rollout.paused_by or seen.behind_s > MOST_BEHIND_S:
         return None
     limit = limit_s(rollout.policy, RolloutState.WAVE)
     late = book.silent_since(now - limit - rollout.paused_s)
+    if _are_few(late, seen):
+        return NodesNotReached(tuple(a.node_id for a in late[:BATCH_NODES]), WAS_SILENT)
     words = {a.node_id: no_answer(a, seen.nodes[a.node_id], rollout.model) for a in late[:BATCH_NODES]}
     silent = ", ".join(first_of(late, lambda a: f"{seen.nodes[a.node_id].name}: {words[a.node_id]}"))
     failed = (moved(a, AssignmentEvent.SILENT, now, why=f"{words[a.node_id]}, after {limit:g} s") for a in late[:BATCH_NODES])
     return RolloutStopped(f"{silent}, after {limit:g} s", tuple(failed))
+
+
+def _are_few(late: Sequence[Assignment], seen: RolloutView) -> bool:
+    """Whether a fleet of this size always has as many silent nodes: of all that got it, in earlier waves too, and of each
+    hardware class in the running wave."""
+    rollout, book = seen.rollout, seen.assignments
+    before = sum(a.why == WAS_SILENT for a in book.in_state(AssignmentState.DROPPED).values())
+    if before + len(late) > rollout.policy.max_silent * sum(rollout.given.values()):
+        return False
+    told = Counter(_class_of(id, seen) for id in book.of_wave(rollout.waves_started))
+    silent = Counter(_class_of(a.node_id, seen) for a in late)
+    return all(count <= max(1, told[kind] * MOST_SILENT_OF_CLASS) for kind, count in silent.items())
+
+
+def _class_of(node_id: str, seen: RolloutView) -> str:
+    node = seen.nodes.get(node_id)
+    return node.presence.hardware_class if node is not None and node.presence is not None else ""
 
 
 def _next_batch(seen: RolloutView, left: int, now: float) -> NodesDue:

@@ -8,8 +8,8 @@ import pytest
 
 from littoral_cloud.fleet.records import AWAY_S, DesiredModel, Enrolment, Node, Presence, UpdateState, dump
 from littoral_cloud.rollouts.assignments import BATCH_NODES, AssignmentState
+from littoral_cloud.rollouts.events import NodesNotReached
 from littoral_cloud.rollouts.state import ENDED, Rollout, RolloutPolicy, RolloutState
-from littoral_cloud.rollouts.wave_judge import NOT_REACHED
 from tests.kit.rollout_world import MODEL, Fate, World, artifact, manifest
 from tests.unit.rollouts.test_rollout_behaviour import run
 
@@ -152,7 +152,7 @@ def test_a_node_that_no_session_was_handed_it_is_left_out_and_has_its_old_desire
         world.tick(1.0)
     assert run(world, id).state is RolloutState.SUCCEEDED
     left_out = world.assignments(id)["n000"]
-    assert (left_out.state, left_out.why) == (AssignmentState.DROPPED, NOT_REACHED)
+    assert (left_out.state, left_out.why) == (AssignmentState.DROPPED, NodesNotReached(()).why)
     assert world.desired("n000")[1].models[MODEL].manifest_digest == OLD.manifest_digest
     assert {world.actors[other].serving for other in ("n001", "n002", "n003")} == {GOOD.manifest_digest}
 
