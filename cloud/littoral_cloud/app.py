@@ -91,7 +91,7 @@ def audit_archive(core: Core, to: Path | None = None) -> AuditArchive:
 
 
 @asynccontextmanager
-async def open_existing(settings: CloudSettings) -> AsyncIterator[Core]:
+async def open_existing(settings: CloudSettings, *, stranger: bool = False) -> AsyncIterator[Core]:
     """As open_core, for commands that look at what is there, or go on with it: a mistyped path does not become a coordinator.
 
     Raises NotFound where the data folder holds no coordinator's data, having made nothing; what open_core raises.
@@ -101,7 +101,7 @@ async def open_existing(settings: CloudSettings) -> AsyncIterator[Core]:
             f"data folder: {settings.data_dir} holds no coordinator's data",
             hint="name the folder of `littoral-cloud serve` or `train` with --data-dir or LITTORAL_DATA_DIR",
         )
-    async with open_core(settings) as core:
+    async with open_core(settings, stranger=stranger) as core:
         yield core
 
 

@@ -294,7 +294,7 @@ def test_gates_are_named_checked_and_kept_in_the_policy(said: Said) -> None:
     refused = said("rollout", "start", "digits-1", "--gate", "p95=0.2", code=2)["error"]
     assert refused["message"] == "--gate: p95: '0.2' is no number from 1 to 100"
     refused = said("rollout", "start", "digits-1", "--gate", "p95", "--shadow-s", "5", code=2)["error"]
-    assert (refused["message"], refused["hint"]) == ("--shadow-s: there is no shadow without its gate", "add --gate shadow")
+    assert (refused["message"], refused["hint"]) == ("shadow-s: there is no shadow without its gate", "name the gate shadow, too")
     assert said("rollout", "list") == []
     words = ("--gate", "labelled=0.03", "--gate", "shadow", "--shadow-s", "60", "--unsure", "continue", "--probation-s", "30")
     said("rollout", "start", "digits-1", *words)

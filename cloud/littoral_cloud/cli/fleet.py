@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from littoral.errors import BadInput
-from littoral_cloud.app import identity_of, open_core
+from littoral_cloud.app import identity_of, open_existing
 from littoral_cloud.cli.noun import noun
 from littoral_cloud.fleet.identity import FleetIdentity, adopt, differing, read_identity
 from littoral_cloud.settings import CloudSettings, load_settings
@@ -26,7 +26,7 @@ def show(data_dir: DataDirOption = None, format: FormatOption = Format.TABLE) ->
 
 
 async def _show(settings: CloudSettings, format: Format) -> None:
-    async with open_core(settings, stranger=True) as core:
+    async with open_existing(settings, stranger=True) as core:
         known, own = await read_identity(core.ledger), identity_of(core)
     emit({"fleet": _plain(known), "here": _plain(own), "same": not (known and differing(known, own))}, format)
 
@@ -45,7 +45,7 @@ def adopt_(
 
 
 async def _adopt(settings: CloudSettings, yes: bool, format: Format) -> None:
-    async with open_core(settings, stranger=True) as core:
+    async with open_existing(settings, stranger=True) as core:
         known, own = await read_identity(core.ledger), identity_of(core)
         if known is not None and differing(known, own) and not yes:
             names = ", ".join(differing(known, own))
