@@ -237,3 +237,9 @@ def test_unit_tests_lie_as_the_packages_do() -> None:
     }  # of no room: the figures, the images, the pages, this, loose modules
     lost = {path.name for path in (ROOT / "tests" / "unit").iterdir() if path.is_dir() and any(path.glob("*.py"))} - rooms
     assert not lost, f"tests/unit: no package is called {sorted(lost)}"
+
+
+def test_each_decision_has_a_number_of_its_own_and_bears_it() -> None:
+    pages = sorted((ROOT / "docs" / "decisions").glob("*.md"))
+    assert [int(page.name[:4]) for page in pages] == list(range(1, len(pages) + 1))
+    assert all(page.read_text(encoding="utf-8").startswith(f"# {int(page.name[:4])}. ") for page in pages)
