@@ -63,6 +63,7 @@ class IsolatedModel:
         answers = self._call("infer", {"": x})
         if list(answers) != [""] or answers[""].dtype != np.float32 or answers[""].ndim != 2 or len(answers[""]) != len(x):
             self._worker.end()
+            self._has_gone()
             raise RuntimeCrash(f"{self._name}: the process of its runtime answers with no logits", hint="it was ended")
         return answers[""]
 
@@ -79,13 +80,20 @@ class IsolatedModel:
         self.memory_bytes = taken if type(taken) is int and taken >= 0 else 0
 
     def _call(self, what: str, arrays: Mapping[str, Array]) -> dict[str, Array]:
-        return self._worker.call({"do": what}, arrays, limit_s=self._limit_s)[1]
+        try:
+            return self._worker.call({"do": what}, arrays, limit_s=self._limit_s)[1]
+        except (RuntimeCrash, RuntimeHang):  # its caller may close this before `_ended` is called
+            self._has_gone()
+            raise
 
     def _ended(self) -> None:
         """Called in a thread."""
         if not self._closed:
-            with suppress(RuntimeError):  # the loop is closed: nothing waits there any more
-                self._loop.call_soon_threadsafe(self._gone.set)
+            self._has_gone()
+
+    def _has_gone(self) -> None:
+        with suppress(RuntimeError):  # the loop is closed: nothing waits there any more
+            self._loop.call_soon_threadsafe(self._gone.set)
 
 
 async def open_isolated(folder: Path, threads: int, *, memory: int, limit_s: float, load_s: float = LOAD_S) -> IsolatedModel:

@@ -98,6 +98,23 @@ async def test_one_that_does_not_answer_is_ended_and_called_a_hang(tmp_path: Pat
     model.close()
 
 
+async def test_that_it_hung_is_known_also_where_who_asked_closes_it_at_once(tmp_path: Path) -> None:
+    manifest = laid(tmp_path)
+    model = await open_isolated(tmp_path, 1, memory=ROOM, limit_s=0.1)
+    os.kill(model.pid, signal.SIGSTOP)
+
+    def asked() -> None:
+        try:
+            model.infer(manifest.input.prepare(images(1)))
+        finally:
+            model.close()
+
+    with pytest.raises(RuntimeHang):
+        await asyncio.to_thread(asked)
+    async with asyncio.timeout(PATIENCE_S):
+        assert isinstance(await model.gone(), RuntimeHang)
+
+
 async def test_cancelled_while_it_loads_it_ends_the_child(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     laid(tmp_path)
     monkeypatch.setattr(worker, "command_of", bad_child("waits"))
