@@ -21,7 +21,7 @@ from littoral.errors import FleetError, TooLarge
 from littoral_cloud.federation.faults import NOT_FINITE
 from littoral_cloud.fleet.blobs import BlobStore
 from littoral_cloud.fleet.edit import edit
-from littoral_cloud.fleet.ledger import Audit, Change, Fence, Ledger, Write, next_announcement
+from littoral_cloud.fleet.ledger import AnnouncementFeed, Audit, Change, Fence, Ledger, Write
 from littoral_cloud.fleet.profile import presence_of
 from littoral_cloud.fleet.records import Desired, FederatedTask, load
 
@@ -31,8 +31,6 @@ REPLY_GROWTH = 4
 REPLY_SLACK = 1 << 20
 """A reply may have REPLY_GROWTH times the bytes of its message and this many: the same arrays, and words of the node's own."""
 REPLY = "federated_reply"
-REPAIR_S = 5.0
-"""A lost announcement costs at most this much."""
 DISTURBED = frozenset({"worker-died"})
 """Failures that say nothing of the node's data or code: somebody, or the kernel, ended its training process."""
 ASKED_AGAIN = 2
@@ -110,8 +108,8 @@ class Exchange:
             sent = {node: await self._ask_one(node, id, messages[node], number) for id, node in pending.items()}
             with contextlib.suppress(TimeoutError):  # nodes that are pending then are silent
                 async with asyncio.timeout(within_s):
+                    to_look = list(pending)
                     while True:
-                        to_look = list(pending)
                         while to_look:
                             node = pending[id := to_look.pop(0)]
                             outcome = await self._outcome(id, node, sent[node], reply_limit(len(messages[node])))
@@ -130,9 +128,10 @@ class Exchange:
                         good = sum(o.reply is not None for o in outcomes.values())
                         if not pending or good + len(pending) < quorum:
                             break
-                        await next_announcement(news, REPAIR_S)
-        for node in pending.values():
-            outcomes[node] = Outcome(node, sent[node], failure="silent", detail=f"no reply within {within_s:g} s")
+                        to_look = await _written(news, pending)
+        for id, node in pending.items():  # a reply may have come in time whose announcement did not
+            late = await self._outcome(id, node, sent[node], reply_limit(len(messages[node])))
+            outcomes[node] = late or Outcome(node, sent[node], failure="silent", detail=f"no reply within {within_s:g} s")
             await self.note_failure(outcomes[node], number)
         check_quorum(number, outcomes.values(), quorum)
         return tuple(outcomes[node] for node in sorted(outcomes))
@@ -196,6 +195,12 @@ class Exchange:
         await _set_task(self._ledger, node, lambda before: task, self._fence)
 
 
+async def _written(news: AnnouncementFeed, pending: Collection[str]) -> list[str]:
+    """Waits for news; gives which of these replies were written since. All of them, where news may have been lost."""
+    heard = {each.id for each in {await anext(news)} | news.drain()}
+    return list(pending) if "" in heard else [id for id in heard if id in pending]
+
+
 def reply_limit(message_bytes: int) -> int:
     """Bytes that the reply to a message of this size may have, coded and decoded."""
     return REPLY_GROWTH * message_bytes + REPLY_SLACK
@@ -203,11 +208,15 @@ def reply_limit(message_bytes: int) -> int:
 
 async def forget_run(ledger: Ledger, run_id: str, fence: Fence | None) -> None:
     """Takes a run's tasks from all nodes, so that their warm workers end, and drops its replies. May be repeated."""
-    for doc in await ledger.all("desired"):
-        await _clear(ledger, doc.id, run_id, fence)
-    replies = [doc for doc in await ledger.all(REPLY) if doc.body.get("run_id") == run_id]
-    for doc in replies:
-        await ledger.commit(Change((Write(REPLY, doc.id, None, None),)), fence=fence)
+    async for page in ledger.pages("desired"):
+        for doc in page:
+            task = load(Desired, doc).federated if doc.body.get("federated") else None
+            if task is not None and task.run_id == run_id:
+                await _clear(ledger, doc.id, run_id, fence)
+    async for page in ledger.pages(REPLY):
+        for doc in page:
+            if doc.body.get("run_id") == run_id:
+                await ledger.commit(Change((Write(REPLY, doc.id, None, None),)), fence=fence)
 
 
 async def _clear(ledger: Ledger, node: str, run_id: str, fence: Fence | None) -> None:

@@ -31,6 +31,7 @@ class FleetGrid(Grid):
     """Args:
     run: as it stands in the ledger when the worker starts.
     fence: of the controller's lease; with None writes are not fenced.
+    participants: who can take part in it.
     loop: the event loop that the ledger belongs to; the Grid's own methods must be called from another thread.
     """
 
@@ -41,6 +42,7 @@ class FleetGrid(Grid):
         run: Run,
         *,
         fence: Fence | None,
+        participants: Participants,
         clock: Callable[[], float],
         loop: asyncio.AbstractEventLoop,
     ) -> None:
@@ -52,7 +54,7 @@ class FleetGrid(Grid):
         self._clock = clock
         self._loop = loop
         self._exchange = Exchange(ledger, blobs, run.run_id, fence)
-        self._participants = Participants(ledger, clock)
+        self._participants = participants
         self._names: dict[int, str] = {}  # node ids by Flower's number for them
         self._trained: tuple[Outcome, ...] = ()
         self._evaluated: tuple[Outcome, ...] = ()
@@ -129,7 +131,7 @@ class FleetGrid(Grid):
             node = self._names[message.metadata.dst_node_id]
             name_message(message, f"{number}.{kind}.{node}")
             sent[node] = to_bytes(message)
-        held = await self._held(sent)
+        held = await self._participants.examples_of(sent, self._run.model)
         outcomes = await self._exchange.ask(sent, number=number, kind=kind, quorum=self._run.min_replies, within_s=within_s)
         usable = await self._judged(outcomes, kind, asked[0], held)
         after = [outcome for outcome, _ in usable]
@@ -141,10 +143,6 @@ class FleetGrid(Grid):
             self._trained = tuple(after)
         return [message for _, message in usable if message is not None]
 
-    async def _held(self, nodes: Iterable[str]) -> dict[str, int]:
-        """Labelled examples that each node says it holds."""
-        return {node: await self._participants.examples_of(node, self._run.model) for node in nodes}
-
     async def _judged(
         self, outcomes: Iterable[Outcome], kind: str, asked: Message, held: Mapping[str, int]
     ) -> list[tuple[Outcome, Message | None]]:
@@ -154,7 +152,7 @@ class FleetGrid(Grid):
             return read
         came = [(outcome, message) for outcome, message in read if message is not None]
         # Files may have come to a node, or gone, while it trained.
-        now = await self._held(outcome.node_id for outcome, _ in came)
+        now = await self._participants.examples_of([outcome.node_id for outcome, _ in came], self._run.model)
         most = [max(now[o.node_id], held[o.node_id]) for o, _ in came]
         arrays = asked.content[ARRAYS] if kind == MessageType.TRAIN else None
         assert arrays is None or isinstance(arrays, ArrayRecord)

@@ -1,27 +1,33 @@
-"""Which nodes can take part in a run: those that are there, and those that are waited for."""
+"""Which nodes can take part in a run: those that are there, and those that are waited for.
+
+The run's worker reads the fleet once (fleet/view.py), and then what changed. A node that comes or goes costs one look at that
+node, however many others there are.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 
 from littoral.errors import FleetError
 from littoral_cloud.federation.run import Run, all_runs, next_run, sitting_out
 from littoral_cloud.fleet.ledger import Clock, Ledger, next_announcement
 from littoral_cloud.fleet.presence import There, there
-from littoral_cloud.fleet.profile import PRESENCE, PROFILE, presence_of, presences
+from littoral_cloud.fleet.profile import PRESENCE, PROFILE, Profile, presences, with_profile
 from littoral_cloud.fleet.quarantine import KIND as TROUBLE
 from littoral_cloud.fleet.quarantine import NodeTrouble, Quarantine, in_quarantine
 from littoral_cloud.fleet.records import Enrolment, Node, Presence, load
+from littoral_cloud.fleet.view import FleetView
 
 FEATURE = "federated"
 FEWEST_EXAMPLES = 5
 """With fewer a node cannot train on some and hold some out."""
 GRACE_S = 3.0
 """How long a round's start waits for nodes that are hoped for when enough others are there."""
-REPAIR_S = 5.0
-"""A lost announcement costs at most this much."""
+RECORDS: Mapping[str, type] = {"node": Node, PRESENCE: Presence, PROFILE: Profile, TROUBLE: NodeTrouble}
+"""What the view of a run's worker follows. Each is stored under the id of its node."""
 
 
 class TooFewNodes(FleetError):
@@ -63,11 +69,15 @@ def unable(candidate: Candidate, model: str) -> str:
 
 async def _asked(ledger: Ledger, cohort: Collection[str], without: Collection[str] = ()) -> Mapping[str, Candidate]:
     """By id: the nodes of the cohort, of an empty one all, except those in `without`."""
-    found = await presences(ledger)
-    quarantines = {doc.id: load(NodeTrouble, doc).quarantine for doc in await ledger.all(TROUBLE)}
-    nodes = {doc.id: load(Node, doc) for doc in await ledger.all("node")}
-    asked = {id: node for id, node in nodes.items() if (not cohort or id in cohort) and id not in without}
-    return {id: Candidate(node, found.get(id), quarantines.get(id)) for id, node in asked.items()}
+    if cohort:
+        found = await ledger.get_many([(kind, id) for kind in ("node", TROUBLE) for id in cohort])
+        docs = [doc for doc in found if doc is not None]
+    else:
+        docs = [*await ledger.all("node"), *await ledger.all(TROUBLE)]
+    there_are = await presences(ledger, *cohort)
+    quarantines = {doc.id: load(NodeTrouble, doc).quarantine for doc in docs if doc.kind == TROUBLE}
+    nodes = {doc.id: load(Node, doc) for doc in docs if doc.kind == "node" and doc.id not in without}
+    return {id: Candidate(node, there_are.get(id), quarantines.get(id)) for id, node in nodes.items()}
 
 
 async def waits_for(ledger: Ledger, run: Run, now: float) -> list[str]:
@@ -90,26 +100,73 @@ async def waits_for(ledger: Ledger, run: Run, now: float) -> list[str]:
     ]
 
 
+@dataclass(slots=True)
+class _Pool:
+    """Who of the asked nodes is able now, and who could be and is not connected. Looks at one node at a time."""
+
+    candidate: Callable[[str], Candidate | None]  # by node id; None: there is no such node any more
+    model: str
+    cohort: Collection[str]  # empty: all nodes
+    without: Collection[str]
+    able: set[str] = field(default_factory=set)
+    gone: dict[str, Presence] = field(default_factory=dict)
+
+    def look(self, id: str) -> None:
+        """To be called whenever a record of this node changed."""
+        self.able.discard(id)
+        self.gone.pop(id, None)
+        if id in self.without or (self.cohort and id not in self.cohort):
+            return
+        each = self.candidate(id)
+        if each is None or each.presence is None or unfit(each, self.model):
+            return
+        if each.presence.connected:
+            self.able.add(id)
+        else:
+            self.gone[id] = each.presence
+
+    def away_s(self, now: float) -> float:
+        """For how long a node is away at most, from now; 0: none is."""
+        return max((p.gone_at - now for p in self.gone.values() if there(p, now) is There.AWAY), default=0.0)
+
+
+@asynccontextmanager
+async def following(ledger: Ledger, clock: Clock | None = None) -> AsyncIterator[Participants]:
+    """The participants of a run, as long as the context is open. What fails inside comes out as it is.
+
+    Args:
+        clock: None: no node that is not connected is waited for, as it is not known since when.
+    """
+    view = FleetView(ledger, RECORDS)
+    try:
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(view.run())
+            await view.ready()
+            yield Participants(view, clock)
+            task.cancel()
+    except BaseExceptionGroup as failed:
+        raise failed.exceptions[0] from None
+
+
 @dataclass(frozen=True, slots=True)
 class Participants:
-    ledger: Ledger
-    clock: Clock | None = None  # None: no node that is not connected is waited for, as it is not known since when
+    """`view` follows RECORDS, and runs."""
 
-    async def able_nodes(self, model: str, cohort: Collection[str], without: Collection[str] = ()) -> tuple[str, ...]:
-        asked = await _asked(self.ledger, cohort, without)
-        return tuple(sorted(id for id, each in asked.items() if not unable(each, model)))
+    view: FleetView
+    clock: Clock | None = None
 
-    async def _away(self, model: str, cohort: Collection[str], without: Collection[str]) -> bool:
-        """Whether a node that could take part went a moment ago."""
-        if (now := self.clock() if self.clock is not None else None) is None:
-            return False
-        asked = await _asked(self.ledger, cohort, without)
-        return any(there(each.presence, now) is There.AWAY and not unfit(each, model) for each in asked.values())
+    def _candidate(self, id: str) -> Candidate | None:
+        node, presence, profile, trouble = (self.view.of(kind).get(id) for kind in ("node", PRESENCE, PROFILE, TROUBLE))
+        if node is None:
+            return None
+        joined = with_profile(presence.record if presence else None, profile.record if profile else None)
+        return Candidate(node.record, joined, trouble.record.quarantine if trouble else None)
 
-    async def examples_of(self, node: str, model: str) -> int:
-        """Labelled examples that a node reports for a model; 0 where it reports none."""
-        presence = await presence_of(self.ledger, node)
-        return presence.examples_of(model) if presence else 0
+    async def examples_of(self, nodes: Collection[str], model: str) -> dict[str, int]:
+        """Labelled examples that each of these nodes reports for a model; 0 where it reports none."""
+        await self.view.catch_up()
+        found = {id: self._candidate(id) for id in nodes}
+        return {id: each.presence.examples_of(model) if each and each.presence else 0 for id, each in found.items()}
 
     async def gather_nodes(
         self,
@@ -130,21 +187,31 @@ class Participants:
         """
         loop = asyncio.get_running_loop()
         start = loop.time()
-        async with self.ledger.watch(PRESENCE, PROFILE, TROUBLE, "node") as news:
+        hoped_for = frozenset(hoped) - frozenset(without)
+        pool = _Pool(self._candidate, model, frozenset(cohort), frozenset(without))
+        async with self.view.watch(*RECORDS) as news:
+            await self.view.catch_up()
+            for id in self.view.of("node"):
+                pool.look(id)
             while True:
-                able_now = await self.able_nodes(model, cohort, without)
                 waited = loop.time() - start
-                if len(able_now) >= at_least and (set(hoped) - set(without) <= set(able_now) or waited >= GRACE_S):
-                    return able_now
-                if waited >= within_s and not await self._away(model, cohort, without):
+                if waited >= within_s:
+                    await self.view.catch_up()  # a node that came in time counts
+                for each in news.drain():
+                    pool.look(each.id)
+                enough = len(pool.able) >= at_least
+                if enough and (waited >= GRACE_S or pool.able >= hoped_for):
+                    return tuple(sorted(pool.able))
+                left_s = (GRACE_S if enough else within_s) - waited
+                if left_s <= 0 and self.clock is not None:
+                    left_s = pool.away_s(self.clock())
+                if left_s <= 0:
                     break
-                limit = within_s - waited if waited < within_s else REPAIR_S
-                if len(able_now) >= at_least:
-                    limit = min(limit, GRACE_S - waited)
-                await next_announcement(news, min(limit, REPAIR_S))
+                if (changed := await next_announcement(news, left_s)) is not None:
+                    pool.look(changed.id)
         out = f"; {', '.join(sorted(without))} answered badly twice and sit this run out" if without else ""
         raise TooFewNodes(
-            f"nodes: {len(able_now)} can take part, {at_least} are needed{out}",
+            f"nodes: {len(pool.able)} can take part, {at_least} are needed{out}",
             hint=f"a node needs {FEWEST_EXAMPLES} labelled examples, the feature 'federated' "
             "(pip install 'littoral[edge-train]') and a connection",
         )

@@ -80,14 +80,17 @@ async def _rounds(ledger: Ledger, blobs: BlobStore, run: Run, fence: Fence | Non
 
     from littoral.flower_private import SERVER_NODE, number_of
     from littoral_cloud.federation.grid import FleetGrid
+    from littoral_cloud.federation.participants import following
     from littoral_cloud.federation.server_app import app
     from littoral_cloud.training.weights import arrays_from
 
-    grid = FleetGrid(ledger, blobs, run, fence=fence, clock=time.time, loop=asyncio.get_running_loop())  # noqa: TID251 - composition root
     arrays = arrays_from(await asyncio.to_thread(blobs.read, run.weights), what=f"run {run.run_id}, {run.weights}")
     state = RecordDict({"arrays": ArrayRecord({name: Array(value) for name, value in arrays.items()})})
     context = Context(number_of(run.run_id), SERVER_NODE, {}, state, run_config_of(run))
-    await asyncio.to_thread(app, grid, context)
+    clock, loop = time.time, asyncio.get_running_loop()  # noqa: TID251 - composition root
+    async with following(ledger, clock) as participants:
+        grid = FleetGrid(ledger, blobs, run, fence=fence, participants=participants, clock=clock, loop=loop)
+        await asyncio.to_thread(app, grid, context)
 
 
 def run_config_of(run: Run) -> dict[str, bool | float | int | str]:

@@ -19,7 +19,7 @@ from littoral_cloud.federation.exchange import (
     forget_run,
     reply_limit,
 )
-from littoral_cloud.federation.participants import Participants, TooFewNodes
+from littoral_cloud.federation.participants import TooFewNodes, following
 from littoral_cloud.fleet.ledger import Change, Ledger, Write
 from littoral_cloud.fleet.records import AWAY_S, Desired, DesiredModel, Enrolment, dump, load
 from littoral_cloud.fleet.sessions import FederatedAnswer, desired_of, note_answer
@@ -165,20 +165,21 @@ async def test_who_can_take_part_is_accepted_connected_able_and_has_data(exchang
     doc = await ledger.get("node", "out")
     assert doc is not None
     await ledger.commit(Change((Write("node", "out", {**doc.body, "enrolment": Enrolment.DECOMMISSIONED.value}, None),)))
-    participants = Participants(ledger)
-    assert await participants.able_nodes("digits", ()) == ("a", "b")
-    assert await participants.able_nodes("digits", ("b", "gone")) == ("b",)
+    async with following(ledger) as participants:
+        for cohort, able in ((), ("a", "b")), (("b", "gone"), ("b",)):
+            assert await participants.gather_nodes("digits", cohort, at_least=1, hoped=(), within_s=0.0) == able
+        assert await participants.examples_of(("a", "empty", "nobody"), "digits") == {"a": 60, "empty": 0, "nobody": 0}
 
 
 async def test_a_run_waits_for_nodes_and_gives_up_with_a_reason(ledger: Ledger) -> None:
-    participants = Participants(ledger)
-    with pytest.raises(TooFewNodes, match="0 can take part, 2 are needed"):
-        await participants.gather_nodes("m", (), at_least=2, hoped=(), within_s=0.2)
-    waiting = asyncio.create_task(participants.gather_nodes("m", (), at_least=2, hoped=(), within_s=60))
-    await enrol(ledger, "a")
-    await enrol(ledger, "b")
-    async with asyncio.timeout(PATIENCE_S):
-        assert await waiting == ("a", "b")
+    async with following(ledger) as participants:
+        with pytest.raises(TooFewNodes, match="0 can take part, 2 are needed"):
+            await participants.gather_nodes("m", (), at_least=2, hoped=(), within_s=0.2)
+        waiting = asyncio.create_task(participants.gather_nodes("m", (), at_least=2, hoped=(), within_s=60))
+        await enrol(ledger, "a")
+        await enrol(ledger, "b")
+        async with asyncio.timeout(PATIENCE_S):
+            assert await waiting == ("a", "b")
 
 
 async def test_a_node_that_went_a_moment_ago_is_waited_for(ledger: Ledger) -> None:
@@ -189,16 +190,16 @@ async def test_a_node_that_went_a_moment_ago_is_waited_for(ledger: Ledger) -> No
         return now
 
     await enrol(ledger, "a", connected=False)
-    participants = Participants(ledger, clock)
-    waiting = asyncio.create_task(participants.gather_nodes("m", (), at_least=1, hoped=(), within_s=0.0))
-    async with asyncio.timeout(PATIENCE_S):
-        await asked.wait()
-        await enrol(ledger, "a")
-        assert await waiting == ("a",)
-    await enrol(ledger, "a", connected=False)
-    now = AWAY_S
-    with pytest.raises(TooFewNodes, match="0 can take part, 1 are needed"):
-        await participants.gather_nodes("m", (), at_least=1, hoped=(), within_s=0.0)
+    async with following(ledger, clock) as participants:
+        waiting = asyncio.create_task(participants.gather_nodes("m", (), at_least=1, hoped=(), within_s=0.0))
+        async with asyncio.timeout(PATIENCE_S):
+            await asked.wait()
+            await enrol(ledger, "a")
+            assert await waiting == ("a",)
+        await enrol(ledger, "a", connected=False)
+        now = AWAY_S
+        with pytest.raises(TooFewNodes, match="0 can take part, 1 are needed"):
+            await participants.gather_nodes("m", (), at_least=1, hoped=(), within_s=0.0)
 
 
 async def test_a_node_whose_work_was_disturbed_is_asked_again_within_the_round(

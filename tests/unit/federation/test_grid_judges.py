@@ -15,6 +15,7 @@ from flwr.app import Array, ArrayRecord, Message, MetricRecord, RecordDict
 from littoral.flower_private import from_bytes, to_bytes
 from littoral_cloud.federation.exchange import QuorumMissed
 from littoral_cloud.federation.grid import FleetGrid
+from littoral_cloud.federation.participants import following
 from littoral_cloud.federation.run import Run, create_run, read_run, started, update_run
 from littoral_cloud.federation.strategies import Sampling, build_strategy
 from littoral_cloud.fleet.ledger import Ledger
@@ -77,10 +78,11 @@ async def held(ledger: Ledger, blobs: BlobFolder, *, rounds: int = 3) -> Run:
     """A run over the nodes that are there, from zeros; the quorum is two."""
     await create_run(ledger, small_run("r", blobs.put(b"base"), rounds=rounds), actor="test")
     run = await update_run(ledger, "r", lambda run: started(run, 1.0))
-    grid = FleetGrid(ledger, blobs, run, fence=None, clock=lambda: 0.0, loop=asyncio.get_running_loop())
-    strategy = build_strategy("fedavg", Sampling(), seed=1, first_round=1, on_round=grid.round_finished, grid_judges=True)
-    zeros = ArrayRecord({"w": Array(np.zeros(3, np.float32))})
-    await asyncio.to_thread(strategy.start, grid=grid, initial_arrays=zeros, num_rounds=rounds, timeout=60.0)
+    loop, zeros = asyncio.get_running_loop(), ArrayRecord({"w": Array(np.zeros(3, np.float32))})
+    async with following(ledger) as participants:
+        grid = FleetGrid(ledger, blobs, run, fence=None, participants=participants, clock=lambda: 0.0, loop=loop)
+        strategy = build_strategy("fedavg", Sampling(), seed=1, first_round=1, on_round=grid.round_finished, grid_judges=True)
+        await asyncio.to_thread(strategy.start, grid=grid, initial_arrays=zeros, num_rounds=rounds, timeout=60.0)
     return await read_run(ledger, "r")
 
 

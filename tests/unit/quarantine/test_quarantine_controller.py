@@ -11,7 +11,7 @@ from dataclasses import replace
 import pytest
 
 from littoral.errors import BadInput
-from littoral_cloud.federation.participants import Participants, TooFewNodes
+from littoral_cloud.federation.participants import TooFewNodes, following
 from littoral_cloud.federation.run import KIND as RUN
 from littoral_cloud.federation.run import FinishedRound, Run, RunState
 from littoral_cloud.fleet.ledger import Change, Ledger, Write
@@ -123,14 +123,16 @@ async def test_a_node_that_fails_in_three_rollouts_is_left_out_of_updates_and_ro
         await shop.view.catch_up()
         assert shop.fleet.nodes["a"].quarantine == trouble.quarantine
         assert shop.fleet.nodes["b"].quarantine is None
-        assert await Participants(ledger).able_nodes("digits", ()) == ("b",)
-        with pytest.raises(TooFewNodes):
-            await Participants(ledger).gather_nodes("digits", ("a",), at_least=1, hoped=(), within_s=0.0)
+        async with following(ledger) as participants:
+            assert await participants.gather_nodes("digits", (), at_least=1, hoped=(), within_s=0.0) == ("b",)
+            with pytest.raises(TooFewNodes):
+                await participants.gather_nodes("digits", ("a",), at_least=1, hoped=(), within_s=0.0)
         states = {view.node.node_id: view.state for view in await view_nodes(ledger, shop.now)}
         assert states == {"a": "online, quarantined", "b": "online"}
         shop.now = 1_050.0
         assert (await shop.trouble("a")).quarantine is None
-        assert await Participants(ledger).able_nodes("digits", ()) == ("a", "b")
+        async with following(ledger) as participants:
+            assert await participants.gather_nodes("digits", (), at_least=1, hoped=(), within_s=0.0) == ("a", "b")
         assert await shop.lines() == [("node.quarantined", "quarantine"), ("node.quarantine-ended", "quarantine")]
 
 
