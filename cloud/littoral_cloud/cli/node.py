@@ -128,7 +128,7 @@ async def explain(
     if format == Format.JSON:
         emit({name: [_candidate(row, of) for row in of.rows] for name, of in found.items()}, format)
         return
-    names = await names_of(core.ledger)
+    names = await names_of(core.ledger, (row.measured_on for of in found.values() for row in of.rows if row.measured_on))
     for name, of in found.items():
         holds = f" ({', '.join(of.conditions)})" if of.conditions else ""
         emit(f"{name}: {of.release or 'no release yet'}; budget: {str(of.budget) or 'no limits'}{holds}")

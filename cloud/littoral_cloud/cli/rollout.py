@@ -34,7 +34,7 @@ from littoral_cloud.rollouts.events import Waits
 from littoral_cloud.rollouts.gating import with_gates
 from littoral_cloud.rollouts.judge import observe
 from littoral_cloud.rollouts.permission import not_yet
-from littoral_cloud.rollouts.seen import read
+from littoral_cloud.rollouts.seen import read_one
 from littoral_cloud.rollouts.state import ENDED, KIND, Rollout, RolloutPolicy, RolloutState, Wave
 from littoral_cloud.rollouts.waves import parse_waves
 from littoral_cloud.terminal.output import Format, FormatOption, emit, emit_line, emit_parts, notice, when
@@ -176,8 +176,7 @@ async def show(
     found, place = await or_archived(core, Rollout, KIND, rollout, _read(core, rollout))
     waits: tuple[str, ...] = ()
     gates: list[dict[str, Any]] = []
-    if found.state not in ENDED and (snapshot := await read(core.ledger)) is not None and rollout in snapshot.rollouts:
-        seen = snapshot.of(rollout)
+    if found.state not in ENDED and (seen := await read_one(core.ledger, rollout)) is not None:
         event, gates = observe(seen, core.clock()), gate_rows(seen) if found.state is RolloutState.WAVE else []
         waits = event.waits_for if isinstance(event, Waits) else ("a running coordinator",)
     people = {"paused": f"by {found.paused_by} since {when(found.paused_at)}"} if found.paused_by else {}

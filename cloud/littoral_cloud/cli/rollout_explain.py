@@ -12,16 +12,15 @@ from littoral_cloud.cli.command import command
 from littoral_cloud.cli.rollout_steering import RolloutArgument
 from littoral_cloud.rollouts.commands import no_rollout
 from littoral_cloud.rollouts.explanation import RolloutExplanation, explain_rollout
-from littoral_cloud.rollouts.seen import read
+from littoral_cloud.rollouts.seen import read_one
 from littoral_cloud.terminal.output import Format, FormatOption, emit, when
 
 
 async def explain(core: Core, rollout: RolloutArgument, format: FormatOption = Format.TABLE) -> None:
     """Say what a rollout waits for, since when, until when, who can move it, and what happens then."""
-    snapshot = await read(core.ledger, also=rollout)
-    if snapshot is None or rollout not in snapshot.rollouts:
+    if (seen := await read_one(core.ledger, rollout)) is None:
         raise no_rollout(rollout)
-    found = explain_rollout(snapshot.of(rollout), core.clock())
+    found = explain_rollout(seen, core.clock())
     if format == Format.JSON:
         emit({"rollout": rollout, **_json(found)}, format)
         return

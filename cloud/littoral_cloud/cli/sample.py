@@ -34,7 +34,6 @@ async def list_(
     format: FormatOption = Format.TABLE,
 ) -> None:
     """List the newest samples, oldest first."""
-    names = await names_of(core.ledger)
     node_id = (await find_node(core.ledger, node)).node_id if node is not None else None
     files = SampleFiles(core.settings.data_dir / "samples")
     known = files.models()
@@ -47,6 +46,7 @@ async def list_(
                 continue
             if not disagree or sample["node_class"] != sample["teacher_class"]:
                 found.append(sample)
+    names = await names_of(core.ledger, (sample["node"] for sample in found))
     rows = [{**sample, "node": names.get(sample["node"], sample["node"]), "node_id": sample["node"]} for sample in found]
     if format == Format.TABLE:
         rows = [{**row, "at": when(row["at"]), "artifact": short(row["manifest"])} for row in rows]

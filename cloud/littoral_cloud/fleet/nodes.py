@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from littoral.errors import BadInput, NotFound
@@ -181,9 +181,10 @@ def _view(
     )
 
 
-async def names_of(ledger: Ledger) -> Mapping[str, str]:
-    """What operators call each node, by its id."""
-    return {doc.id: load(Node, doc).name for doc in await ledger.all("node")}
+async def names_of(ledger: Ledger, node_ids: Iterable[str]) -> Mapping[str, str]:
+    """What operators call each of these nodes, by its id. A node that is gone is not in it."""
+    docs = await ledger.get_many([("node", node_id) for node_id in sorted(set(node_ids))])
+    return {doc.id: load(Node, doc).name for doc in docs if doc is not None}
 
 
 async def find_node(ledger: Ledger, name_or_id: str) -> Node:

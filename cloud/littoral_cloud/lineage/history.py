@@ -72,11 +72,11 @@ async def story_of(
     subjects = {digest, *mine, *(r.release_id for r in releases), *((origin.run.run_id,) if origin.run else ())}
     older = await archived_about(ledger, trusted, archive, subjects) if archive is not None else ()
     audit = (*older, *[line async for line in trail(ledger) if line.subject in subjects])
-    names = await names_of(ledger)
     reported = {doc.id: load(Reported, doc).models.get(artifact.model) for doc in await ledger.all("reported")}
     desired = {doc.id: load(Desired, doc).models.get(artifact.model) for doc in await ledger.all("desired")}
 
-    def named(ids: Collection[str]) -> tuple[str, ...]:
+    async def named(ids: Collection[str]) -> tuple[str, ...]:
+        names = await names_of(ledger, ids)
         return tuple(sorted(names.get(id, id) for id in ids))
 
     return Story(
@@ -84,9 +84,9 @@ async def story_of(
         releases,
         {line.subject: line.actor for line in audit if line.action == "release.created"},
         mine,
-        named([id for id, model in reported.items() if model is not None and model.serving == digest]),
-        named([id for id, wanted in desired.items() if wanted is not None and wanted.manifest_digest == digest]),
-        named([id for id, model in reported.items() if model is not None and model.previous == digest]),
+        await named([id for id, model in reported.items() if model is not None and model.serving == digest]),
+        await named([id for id, wanted in desired.items() if wanted is not None and wanted.manifest_digest == digest]),
+        await named([id for id, model in reported.items() if model is not None and model.previous == digest]),
         tuple(children_of(artifact, artifacts)),
         audit,
     )

@@ -42,9 +42,10 @@ async def withdraw_everywhere(ledger: Ledger, release_id: str, why: str, actor: 
 
 async def serving_nodes(ledger: Ledger, release: Release) -> list[str]:
     """Names of the nodes that answer with an artifact of this release, by their last report."""
-    serving = {doc.id: load(Reported, doc).models.get(release.model) for doc in await ledger.all("reported")}
-    names = await names_of(ledger)
-    return sorted(names.get(id, id) for id, model in serving.items() if model and model.serving in release.artifacts)
+    served = {doc.id: load(Reported, doc).models.get(release.model) for doc in await ledger.all("reported")}
+    serving = [id for id, model in served.items() if model and model.serving in release.artifacts]
+    names = await names_of(ledger, serving)
+    return sorted(names.get(id, id) for id in serving)
 
 
 async def go_back(ledger: Ledger, model: str, now: float, *, to: str = "", actor: str = "operator") -> str:

@@ -140,15 +140,27 @@ def book_of(rollout: Rollout, nodes: Mapping[str, FleetNode]) -> AssignmentBook:
     return AssignmentBook(rollout.model, nodes, limit_s(rollout.policy, RolloutState.WAVE), rollout.policy.defer_s)
 
 
-async def read(ledger: Ledger, *, also: str = "") -> Snapshot | None:
-    """None where every rollout has ended: then nothing else is read. `also`: as in `snapshot_of`."""
-    rollouts = await ledger.all("rollout")
-    if not any(load(Rollout, doc).state not in ENDED or doc.id == also for doc in rollouts):
+async def read_one(ledger: Ledger, rollout_id: str) -> RolloutView | None:
+    """What one rollout sees, also when it has ended; None: there is none.
+
+    Until it has planned, any node of the fleet may get its release. From then on only nodes that have an assignment are read,
+    and the first of those that were left out, which its document names.
+    """
+    rollouts = {doc.id: doc for doc in await ledger.all("rollout")}
+    if (mine := rollouts.get(rollout_id)) is None:
         return None
-    others = [doc for kind in KINDS if kind not in ("rollout", ASSIGNMENT) for doc in await ledger.all(kind)]
-    open = [doc.id for doc in rollouts if load(Rollout, doc).state not in ENDED or doc.id == also]
-    others += [doc for id in open async for doc in assignment_docs(ledger, id)]
-    return snapshot_of([*rollouts, *others], also=also)
+    docs = [*rollouts.values(), *[doc async for doc in assignment_docs(ledger, rollout_id)]]
+    rollout = load(Rollout, mine)
+    planned = rollout.state not in (RolloutState.PENDING, RolloutState.MEASURING)
+    for kind in ("release", "artifact", "measurement", *(() if planned else NODE_KINDS)):
+        docs += await ledger.all(kind)
+    if planned:
+        ids = {ids_of(doc.id)[1] for doc in docs if doc.kind == ASSIGNMENT}
+        ids |= {a.node_id for a in older_assignments(rollout_id, mine.body)}
+        ids |= {no.node_id for rule in rollout.refused for no in rule.first}
+        found = await ledger.get_many([(kind, id) for id in sorted(ids) for kind in NODE_KINDS])
+        docs += [doc for doc in found if doc is not None]
+    return snapshot_of(docs, also=rollout_id).of(rollout_id)
 
 
 async def measurements(ledger: Ledger) -> MeasurementIndex:

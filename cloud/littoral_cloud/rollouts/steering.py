@@ -15,7 +15,7 @@ from littoral_cloud.rollouts.commands import no_rollout
 from littoral_cloud.rollouts.gating import undecided, verdicts_of
 from littoral_cloud.rollouts.permission import approved
 from littoral_cloud.rollouts.plan import next_nodes
-from littoral_cloud.rollouts.seen import RolloutView, read
+from littoral_cloud.rollouts.seen import RolloutView, read_one
 from littoral_cloud.rollouts.state import ENDED, KIND, Rollout, RolloutState
 from littoral_cloud.rollouts.wave_judge import failed_nodes
 
@@ -63,10 +63,8 @@ async def promote(ledger: Ledger, rollout_id: str, now: float, actor: str) -> No
 
     Raises NotFound; BadInput where no wave runs, a node failed, none has passed yet, or no wave would follow.
     """
-    snapshot = await read(ledger, also=rollout_id)
-    if snapshot is None or rollout_id not in snapshot.rollouts:
+    if (seen := await read_one(ledger, rollout_id)) is None:
         raise no_rollout(rollout_id)
-    seen = snapshot.of(rollout_id)
     _refuse_ended(seen.rollout, rollout_id)
     if (why := why_not_promoted(seen, now)) is not None:
         raise BadInput(f"rollout {rollout_id}: {why}", hint=_show(rollout_id))
