@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from littoral_cloud.federation.exchange import REPLY, Exchange
 from littoral_cloud.federation.participants import GRACE_S, TooFewNodes, following
-from littoral_cloud.fleet.ledger import Announcement
+from littoral_cloud.fleet.ledger import Announcement, Doc
 from littoral_cloud.fleet.records import AWAY_S
 from littoral_cloud.fleet.sessions import FederatedAnswer, note_answer
 from littoral_cloud.simulate.memory_ledger import MemoryLedger
@@ -124,3 +125,24 @@ def test_a_reply_whose_announcement_is_late_still_counts_at_the_rounds_end(tmp_p
         return (await asking)[0].failure
 
     assert run_virtually(outcome(), 0.0) == "oom"
+
+
+async def test_what_fails_while_it_follows_comes_out_as_it_is_and_ends_the_wait() -> None:
+    class Broken(MemoryLedger):
+        async def get_many(self, wanted: Sequence[tuple[str, str]]) -> Sequence[Doc | None]:
+            raise OverflowError("as the test wants")
+
+    async def gathered() -> None:
+        ledger = Broken(lambda: 0.0)
+        async with asyncio.timeout(PATIENCE_S), following(ledger) as participants:
+            waiting = participants.gather_nodes("m", (), at_least=1, hoped=(), within_s=2 * PATIENCE_S)
+            await asyncio.gather(waiting, enrol(ledger, "a"))
+
+    async def failing() -> None:
+        async with following(MemoryLedger(lambda: 0.0)):
+            raise ZeroDivisionError
+
+    with pytest.raises(OverflowError):
+        await gathered()
+    with pytest.raises(ZeroDivisionError):
+        await failing()
