@@ -19,6 +19,7 @@ from littoral.telemetry import LATENCY_BOUNDS_MS
 from littoral.transport import MAX_MESSAGE_BYTES
 from littoral_cloud.api import hub
 from littoral_cloud.api.hub import DRAIN_RETRY_S
+from littoral_cloud.api.pushes import Pushes
 from littoral_cloud.api.session import CoordinatorSession
 from littoral_cloud.fleet.ledger import Change, Ledger, Write
 from littoral_cloud.fleet.nodes import view_nodes
@@ -278,6 +279,21 @@ async def test_reported_state_is_kept_when_newer_and_every_move_is_in_the_trail(
     trail = await fleet.ledger.audit()
     assert [entry.action for entry in trail] == ["update.probation", "update.rolled-back"]
     assert trail[1].details["reason"] == "accuracy-drop"
+
+
+async def test_a_report_waits_while_desired_states_go_down_and_a_heartbeat_does_not(fleet: Fleet) -> None:
+    fleet.hub.pushes = Pushes(most_s=3600.0)
+    credential = await fleet.enrol("n1")
+    async with fleet.client(credential) as client:
+        line = await client.begin()
+        with fleet.hub.pushes.pending():  # of another node
+            await line.say(reported=session_pb2.ReportedState(generation=5))
+            await line.say(heartbeat=session_pb2.Heartbeat(sequence=5))
+            assert (await line.hear("heartbeat")).sequence == 5
+            generation = await fleet.want("n1", Desired(benchmarks=(MANIFEST,)))
+            assert (await line.hear("desired")).generation == generation
+            assert await fleet.ledger.get("reported", "n1") is None
+        await fleet.until("reported", "n1", generation=5)
 
 
 async def test_a_number_that_was_too_large_in_one_boot_makes_the_node_deaf_in_no_other(fleet: Fleet) -> None:

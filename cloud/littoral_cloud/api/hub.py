@@ -15,6 +15,7 @@ from itertools import chain, islice
 
 from littoral.errors import Conflict, Unavailable
 from littoral_cloud.api.open_files import ConnectionLimits
+from littoral_cloud.api.pushes import Pushes
 from littoral_cloud.api.session import CoordinatorSession
 from littoral_cloud.api.session_stream import SessionEnded
 from littoral_cloud.fleet.allowance import NodeAllowance, count_left_out
@@ -65,6 +66,7 @@ class SessionHub:
         self.coordinator = coordinator or secrets.token_hex(8)
         self.desk = TelemetryDesk(ledger, clock, flush_s=flush_s)
         self.handed = HandedDesk(ledger, clock)
+        self.pushes = Pushes()
         self._ledger = ledger
         self._clock = clock
         self._coordinators = Coordinators(ledger, clock, self.coordinator, former=former, knows=SCHEMA)

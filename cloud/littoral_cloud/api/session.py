@@ -21,6 +21,7 @@ from littoral.fleet.v1 import session_pb2
 from littoral.transport import MAX_MESSAGE_BYTES, SILENT_INTERVALS
 from littoral_cloud.api import wire
 from littoral_cloud.api.peer import address_of
+from littoral_cloud.api.pushes import Pushes
 from littoral_cloud.api.session_helper import SessionHelper
 from littoral_cloud.api.session_patience import ledger_soon, patiently
 from littoral_cloud.api.session_stream import SessionEnded, SessionStream, ended
@@ -50,6 +51,7 @@ class Hub(Protocol):
     coordinator: str  # the id of this process
     desk: TelemetryDesk  # counts what the nodes report
     handed: HandedDesk  # writes down what sessions were given
+    pushes: Pushes  # which go before what nodes report
 
     @property
     def fleet_addresses(self) -> tuple[str, ...]: ...
@@ -135,7 +137,8 @@ class CoordinatorSession:
         self._entered = True
         await ledger_soon(self._note_hello(known, said))
         self._hub.greeted(self)
-        await self._stream.send(session_pb2.ConnectResponse(welcome=self._welcome()))
+        welcome = self._terms.welcome(self.peer.node_id, self._hub.spread_s, self._hub.fleet_addresses)
+        await self._stream.send(session_pb2.ConnectResponse(welcome=welcome))
         self._hub.handed.enter(self.peer.node_id, known.handed)
         await self._send_desired(known.desired_generation, known.desired)
 
@@ -164,16 +167,6 @@ class CoordinatorSession:
         self.presence_generation = await note_hello(self._ledger, self.peer.node_id, said, self._allowance, known)
         if known.node is not None and known.node.renewed_from:
             await renewal.shown(self._ledger, self.peer)
-
-    def _welcome(self) -> session_pb2.Welcome:
-        return session_pb2.Welcome(
-            node_id=self.peer.node_id,
-            server_version=self._terms.server_version,
-            heartbeat_interval_s=self._terms.heartbeat_interval_s,
-            telemetry_interval_s=self._terms.telemetry_interval_s,
-            reconnect_spread_s=self._hub.spread_s,
-            fleet_addresses=self._hub.fleet_addresses,
-        )
 
     async def _attend(self) -> None:
         now = asyncio.get_running_loop().time()
@@ -223,6 +216,7 @@ class CoordinatorSession:
 
     async def _process(self) -> None:
         while self._messages:
+            await self._hub.pushes.over()
             try:
                 await self._take(self._messages.pop(0))
             except BadInput as error:
@@ -275,7 +269,8 @@ class CoordinatorSession:
                 await self._patiently(self._push_once)
 
     async def _push_once(self) -> None:
-        refused, generation, desired = await sessions.state_of(self._ledger, self.peer, self._terms.clock())
+        with self._hub.pushes.pending():
+            refused, generation, desired = await sessions.state_of(self._ledger, self.peer, self._terms.clock())
         if refused is not None:
             raise SessionEnded(refused)
         await count_left_out(self._ledger, self._allowance)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+
+from littoral.fleet.v1 import session_pb2
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,3 +18,16 @@ class SessionTerms:
     telemetry_interval_s: float
     clock: Callable[[], float]  # seconds since 1970-01-01 UTC
     rng: random.Random
+
+    def welcome(self, node_id: str, spread_s: float, fleet_addresses: Sequence[str]) -> session_pb2.Welcome:
+        """Args:
+        spread_s: over which time nodes that lose their sessions at one time come back.
+        """
+        return session_pb2.Welcome(
+            node_id=node_id,
+            server_version=self.server_version,
+            heartbeat_interval_s=self.heartbeat_interval_s,
+            telemetry_interval_s=self.telemetry_interval_s,
+            reconnect_spread_s=spread_s,
+            fleet_addresses=fleet_addresses,
+        )
