@@ -25,13 +25,10 @@ def pause_s(attempt: int, after_s: float | None, rng: random.Random, spread_s: f
         after_s: the least, from the cloud: the usual backoff comes on top, since the cloud tells many nodes the same. None: the
             cloud named no time. 0: at once.
         lost_s: for how long there has been no session.
-        spread_s: what the last Welcome asked for: the bound of the backoff is no smaller. Not where the cloud named a time: it
-            gives nodes that it sends away each another one.
+        spread_s: the bound of the backoff is no smaller than this: what the last Welcome asked for.
     """
     backoff = SOON if lost_s < RECENT_S else BACKOFF
-    if after_s is None:
-        return backoff.pause_s(attempt, rng, least_bound_s=min(spread_s, SPREAD_MOST_S))
-    return after_s + backoff.pause_s(attempt, rng) if after_s else 0.0
+    return 0.0 if after_s == 0 else (after_s or 0.0) + backoff.pause_s(attempt, rng, least_bound_s=min(spread_s, SPREAD_MOST_S))
 
 
 def next_attempt(attempt: int, *, welcomed: bool, lasted: bool) -> int:

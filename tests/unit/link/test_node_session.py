@@ -142,7 +142,6 @@ def test_a_fleet_comes_back_as_spread_as_the_cloud_asked_and_never_before_a_refu
     assert pause_s(0, None, rng) <= BACKOFF.first_s
     assert pause_s(attempt, 0.0, rng, 100.0) == 0.0
     assert 2.0 <= pause_s(attempt, 2.0, rng) <= 2.0 + BACKOFF.most_s
-    assert pause_s(attempt, 2.0, rng, 100.0) <= 2.0 + BACKOFF.bound_s(attempt)  # its time is its own: no second spread
     assert pause_s(attempt, None, rng, 1e9) <= SPREAD_MOST_S
     assert pause_s(attempt, None, rng, lost_s=RECENT_S - 1) <= SOON.most_s
     assert max(pause_s(0, None, random.Random(seed + n), 100.0) for n in range(64)) > 50.0
