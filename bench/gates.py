@@ -25,8 +25,12 @@ from bench.report import Cell, Figure, Table, printed, record
 from littoral.telemetry import LATENCY_BOUNDS_MS
 from littoral_cloud.rollouts.gates import GATES, Evidence, GateAnswer, judge
 from littoral_cloud.rollouts.gates.evidence import BINS, Paired, ShareCount
+from littoral_cloud.rollouts.intents import FALSE_STOPS
 from littoral_cloud.rollouts.state import RolloutPolicy, WaveSize
 from littoral_cloud.rollouts.waves import sizes_of
+from littoral_node.update.events import Findings
+from littoral_node.update.state import ProbationPolicy
+from littoral_node.update.verdict import worse_on_examples
 
 NODES, DRAWS = 10_000, 200
 LOOK_S, LATER_LOOK_S, GROWN = 20.0, 300.0, 1.5
@@ -37,6 +41,7 @@ USUAL_FAILURES = 0.003
 BEFORE_S = 3_600.0  # the model before has served for so long when the wave starts
 COMPARED = 2_000  # on one node, at most
 MAX_DROP = 0.05  # of the node's own probation
+ACCURACY_BEFORE = 0.95
 MOST_EXPOSED = 0.02
 Rng = np.random.Generator
 Counts = npt.NDArray[np.float64]
@@ -73,7 +78,7 @@ TRIALS = (
     ),
     GateTrial("failure-rate", SimulatedRelease("5 points more failed requests", failures=0.05)),
     GateTrial("p95", SimulatedRelease("twice the latency", slower=2.0)),
-    GateTrial("labelled", FIVE_POINTS, (1, "5%", "25%"), 0.0, named=False),
+    GateTrial("labelled", FIVE_POINTS, RolloutPolicy().wave_sizes, 0.0, named=False),
 )
 
 
@@ -191,8 +196,19 @@ def labelled(nodes: Nodes, new: slice, release: SimulatedRelease, rng: Rng) -> t
     loss[:, 0] += release.class_loss
     worse = rng.binomial(examples, np.clip(USUAL_LOSS + loss, 0.0, 1.0))
     better = rng.binomial(examples - worse, USUAL_LOSS)
-    drop = (worse.sum(axis=1) - better.sum(axis=1)) / np.maximum(1, examples.sum(axis=1))
-    return np.stack([examples.sum(axis=0), worse.sum(axis=0), better.sum(axis=0)]).astype(float), int((drop > MAX_DROP).sum())
+    counts = examples.sum(axis=1), worse.sum(axis=1), better.sum(axis=1)
+    policy = ProbationPolicy(max_accuracy_drop=MAX_DROP, error=FALSE_STOPS / len(nodes.rate))
+    failed = sum(
+        _fails(int(of), int(lost), int(won), policy) for of, lost, won in zip(*counts, strict=True) if lost - won > MAX_DROP * of
+    )
+    return np.stack([examples.sum(axis=0), worse.sum(axis=0), better.sum(axis=0)]).astype(float), failed
+
+
+def _fails(examples: int, worse: int, better: int, policy: ProbationPolicy) -> bool:
+    """Whether the node's own probation ends badly for its labelled examples."""
+    before = round(examples * ACCURACY_BEFORE)
+    found = Findings(accuracy=(before - worse + better) / examples, previous_accuracy=before / examples, examples=examples)
+    return worse_on_examples(found, policy) is not None
 
 
 def histogram(requests: float, scale: float, rng: Rng) -> Counts:

@@ -59,7 +59,7 @@ _EXIT = f"Exit code {NotPromoted.exit_code} where the rollout did not succeed."
 WatchOption = Annotated[bool, typer.Option("--watch", help=f"Print each change until the end. {_EXIT}")]
 
 
-@command(app, example="rollout start digits-2 --canary gateway --waves 1,5%,25% --watch")
+@command(app, example="rollout start digits-2 --canary gateway --waves 1,1%,5%,25% --watch")
 async def start(
     core: Core,
     release: Annotated[str, typer.Argument(help="The release's id.")],

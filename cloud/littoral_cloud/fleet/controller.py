@@ -23,7 +23,7 @@ from dataclasses import dataclass
 
 from littoral.backoff import Backoff
 from littoral.errors import Conflict, Unavailable
-from littoral_cloud.fleet.ledger import Announcement, AnnouncementFeed, Fence, Ledger, next_announcement
+from littoral_cloud.fleet.ledger import Announcement, AnnouncementFeed, Fence, Ledger, next_announcement, together
 from littoral_cloud.fleet.view import FleetView
 
 log = logging.getLogger(__name__)
@@ -88,5 +88,5 @@ async def _next(announcements: AnnouncementFeed, within_s: float, coalesce_s: fl
     if (first := await next_announcement(announcements, within_s)) is None:
         return frozenset()
     await asyncio.sleep(coalesce_s)
-    heard = {first} | announcements.drain()
-    return None if any(not each.id for each in heard) else frozenset(heard)  # no id: everything may have changed
+    heard = together(first, announcements.drain())
+    return None if any(not each.id for each in heard) else heard  # no id: everything may have changed

@@ -109,6 +109,12 @@ class Announcement:
     generation: int = field(default=0, compare=False)
 
 
+def together(first: Announcement, later: frozenset[Announcement]) -> frozenset[Announcement]:
+    """Of a document that is among both, the later one: it has the newer generation. Announcements of one document are equal, so
+    `{first} | later` would keep the older."""
+    return later | {first}
+
+
 class AnnouncementFeed(Protocol):
     """Announcements for one watcher. Of a document that was written many times since it was asked, there is one.
 

@@ -32,7 +32,7 @@ from littoral.backoff import Backoff
 from littoral.errors import FleetError, Unavailable
 from littoral_cloud.fleet.feed import AnnouncementQueue
 from littoral_cloud.fleet.interning import Interner
-from littoral_cloud.fleet.ledger import Announcement, AnnouncementFeed, Change, CommittedChange, Doc, Ledger, Write
+from littoral_cloud.fleet.ledger import Announcement, AnnouncementFeed, Change, CommittedChange, Doc, Ledger, Write, together
 
 R = TypeVar("R")
 
@@ -131,7 +131,7 @@ class FleetView:
                     self._ready.set()
                     failures = 0
                     while True:
-                        heard = {await anext(feed)} | feed.drain()
+                        heard = together(await anext(feed), feed.drain())
                         async with self._changing(feed.since):
                             await self._apply(heard)
             except Unavailable as error:

@@ -131,7 +131,8 @@ def _observe_measuring(seen: RolloutView, now: float) -> RolloutEvent:
     if plan.already:
         return NothingToDo(plan.refused)
     gone = {no.node_id for no in plan.refused if no.rule == ABSENT}
-    if gone:
+    others_are_there = any(node.connected and refusal(node, seen) is None for node in seen.nodes.values())
+    if gone and not others_are_there:  # else its turn would come again at once
         return none_there([seen.nodes[id] for id in sorted(gone)], now)
     return NobodyCan(_summary(plan.refused, seen), plan.refused)
 

@@ -79,7 +79,7 @@ class RolloutPolicy:
     canary: str = ""  # node id; "": the rollout chooses one
     nodes: tuple[str, ...] = ()  # only these node ids; empty: every node that it fits
     where: str = ""  # only nodes of this filter (littoral_cloud.fleet.cohorts), also those that join later; "": all
-    wave_sizes: tuple[WaveSize, ...] = (1, "5%", "25%")  # of the first waves; then all that are left
+    wave_sizes: tuple[WaveSize, ...] = (1, "1%", "5%", "25%")  # of the first waves; then all that are left
     most_nodes: int = 1_000  # of one wave
     probation: Probation = field(default_factory=lambda: Probation(duration_s=PROBATION_S))
     max_accuracy_loss: float = 0.02  # by the manifests: so much worse than what it serves may a node's candidate be; 1: any

@@ -193,7 +193,7 @@ def waits_for_turn(coming: NextNodes, seen: RolloutView, now: float) -> Waits:
         lambda id: f"the maintenance window of {seen.nodes[id].name}, from {moment(coming.closed[id])} on",
     )
     words = (*absent_nodes(away, now), *windows)
-    return Waits(words, min([*ends, *coming.closed.values()]), frozenset(coming.away))
+    return Waits(words, min([*ends, *coming.closed.values()]), frozenset((*coming.away, *coming.closed)))
 
 
 def absent_nodes(nodes: Sequence[FleetNode], now: float) -> tuple[str, ...]:

@@ -201,3 +201,17 @@ def test_the_same_two_never_run_at_once_when_the_node_comes_back() -> None:
         assert len(running) <= 1
         world.tick(1.0)
     assert [world.rollout(id).state for id in ids] == [RolloutState.SUCCEEDED, RolloutState.SUCCEEDED]
+
+
+def test_where_no_node_that_is_there_can_take_it_one_that_is_offline_does_not_keep_it_going() -> None:
+    worse = artifact("worse", accuracy=0.5)
+    world = World([OLD, worse])
+    world.add_node("a", Fate(), serving=OLD.manifest_digest, kind="board")
+    world.add_node("b", Fate(away=((1_001.0, FOR_EVER),)), serving=OLD.manifest_digest, kind="board")
+    world.tick(1.0)
+    world.tick(AWAY_S + 1.0)
+    id = world.start(world.release(1, worse))
+    ended = go_on(world, id, 300.0)
+    assert ended.state is RolloutState.FAILED
+    assert "0.5" in ended.reason
+    assert [line.action for line in world.trail] == ["rollout.failed"]

@@ -34,11 +34,12 @@ def waves_of(planned: int, policy: RolloutPolicy | None = None) -> list[int]:
         (10, [1, 2, 7]),
         (20, [1, 4, 15]),
         (100, [1, 4, 20, 75]),
-        (1_000, [1, 49, 200, 750]),
-        (10_000, [1, 499, *[1_000] * 9, 500]),
+        (300, [1, 2, 12, 60, 225]),
+        (1_000, [1, 9, 40, 200, 750]),
+        (10_000, [1, 99, 400, *[1_000] * 9, 500]),
     ],
 )
-def test_one_then_five_then_twenty_five_percent_then_the_rest(planned: int, sizes: list[int]) -> None:
+def test_one_then_one_five_and_twenty_five_percent_then_the_rest(planned: int, sizes: list[int]) -> None:
     assert waves_of(planned) == sizes
 
 

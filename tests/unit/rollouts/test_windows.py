@@ -9,7 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from littoral.errors import BadInput
+from littoral_cloud.fleet.ledger import Announcement
 from littoral_cloud.fleet.records import Presence, Probation, UpdateState
+from littoral_cloud.rollouts.attention import Attention
 from littoral_cloud.rollouts.events import Waits
 from littoral_cloud.rollouts.judge import observe
 from littoral_cloud.rollouts.preview import preview
@@ -253,3 +255,14 @@ def test_whatever_windows_there_are_it_ends_and_tells_no_node_outside_its_own(wo
         world.tick(event.until - world.now if far and isinstance(event, Waits) else 5.0)
     if world.rollout(id).state is RolloutState.SUCCEEDED:
         assert told == set(world.actors), "each had its turn"
+
+
+def test_a_look_is_due_when_a_node_whose_window_is_waited_for_has_another_profile() -> None:
+    world = noon("", "01:00-02:00")
+    id = world.start(world.release(1, GOOD))
+    go(world, "2026-01-07T13:00+00:00")
+    seen = world.snapshot().of(id)
+    found = observe(seen, world.now)
+    assert isinstance(found, Waits)
+    assert Attention.after(seen, found).is_due([Announcement("profile", "b", 9)], world.now)
+    assert not Attention.after(seen, found).is_due([Announcement("profile", "a", 9)], world.now)
