@@ -105,6 +105,7 @@ async def test_a_trail_can_be_followed_until_ctrl_c(data_dir: Path) -> None:
     [
         (("token", "create", "--ttl", "soon"), 2, "--ttl: 'soon'"),
         (("token", "create", "--ttl", "0h"), 2, "--ttl: '0h'"),
+        (("token", "create", "--ttl", "99999999999d"), 2, "--ttl: '99999999999d' is too long a time"),
         (("token", "create", "--address", "nowhere"), 2, "--address: 'nowhere'"),
         (("token", "create", "--label", "x"), 2, "--label: 'x'"),
         (("--redis-url", "redis+sentinel://h", "token", "create"), 2, "names no service of the sentinels"),

@@ -16,6 +16,8 @@ from littoral_cloud.app import open_core
 from littoral_cloud.cli import execute
 from littoral_cloud.fleet.ledger import Change, Write
 from littoral_cloud.fleet.records import dump
+from littoral_cloud.local.how_to_ask import node_here
+from littoral_cloud.local.snippets import Where
 from littoral_cloud.releases.catalogue import publish
 from littoral_cloud.rollouts.assignments import KIND as ASSIGNMENT
 from littoral_cloud.rollouts.assignments import Assignment, assignment_id
@@ -62,7 +64,9 @@ def test_from_an_artifact_to_a_rollout_and_its_abort(digest: str, capsys: pytest
     assert "artifact: '000000000000' is no artifact" in capsys.readouterr().err
     for option, value in (("--probation-s", "1e99"), ("--probation-s", "nan"), ("--max-drop-vs-served", "nan")):
         assert execute(["rollout", "start", "digits-1", option, value]) == 2
-        assert f"{option}: {float(value):g} must lie between 0 and" in capsys.readouterr().err
+        error = capsys.readouterr().err
+        assert f"{option}: {float(value):g} must lie between 0 and" in error
+        assert f"hint: like {option} " in error
     assert execute(["rollout", "start", "digits-1", "--waves", "9" * 20]) == 2
     assert "--waves: " in capsys.readouterr().err
     assert execute(["run", "start", "--no-such-option", "--format", "json"]) == 2
@@ -102,6 +106,7 @@ def test_who_watches_is_told_that_no_coordinator_runs_and_then_how_to_ask(digest
     assert execute(["release", "create", "--artifact", digest]) == 0
     node = tmp_path / "cloud" / "node"
     node.mkdir()
+    (node / "node.json").write_text(json.dumps({"node_id": "n1"}))
     (node / "serving.json").write_text(json.dumps({"http": "127.0.0.1:9000", "grpc": "127.0.0.1:9001"}))
     command = [script("littoral-cloud"), "rollout", "start", "digits-1", "--watch"]
 
@@ -131,6 +136,14 @@ def test_who_watches_is_told_that_no_coordinator_runs_and_then_how_to_ask(digest
 
 def said_table(capsys: pytest.CaptureFixture[str]) -> str:
     return capsys.readouterr().out
+
+
+def test_another_nodes_address_is_not_made_up(tmp_path: Path) -> None:
+    (tmp_path / "node").mkdir()
+    (tmp_path / "node" / "node.json").write_text(json.dumps({"node_id": "n1"}))
+    (tmp_path / "node" / "serving.json").write_text(json.dumps({"http": "127.0.0.1:9000"}))
+    assert node_here(tmp_path, "n2") is None
+    assert node_here(tmp_path, "n1") == Where("127.0.0.1:9000", "", str(tmp_path / "node"))
 
 
 @pytest.mark.parametrize(

@@ -131,7 +131,10 @@ def test_a_large_first_wave_has_to_be_confirmed(said: Said) -> None:
 
 
 def test_names_that_match_nobody_are_refused(said: Said) -> None:
-    assert said("rollout", "start", "digits-1", "--nodes", "nobody", code=4)["error"]["message"] == "node: there is no 'nobody'"
+    assert (
+        said("rollout", "start", "digits-1", "--nodes", "nobody", code=4)["error"]["message"] == "--nodes: there is no 'nobody'"
+    )
+    assert said("rollout", "start", "digits-1", "--canary", "nope", code=4)["error"]["message"] == "--canary: there is no 'nope'"
     assert said("node", "decommission", "cam-03")
     refused = said("rollout", "start", "digits-1", "--nodes", "cam-03", code=2)["error"]
     assert refused["message"] == "--nodes: matches no node of the fleet: cam-03 is decommissioned"

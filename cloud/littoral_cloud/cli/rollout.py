@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import getpass
-from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Annotated, Any
 
 import typer
 
-from littoral.errors import BadInput, FleetError
+from littoral.errors import BadInput, NotFound
 from littoral_cloud.app import Core
 from littoral_cloud.cli.archived import or_archived
 from littoral_cloud.cli.command import command
@@ -20,37 +19,28 @@ from littoral_cloud.cli.rollout_gates import GateOption, ShadowOption, UnsureOpt
 from littoral_cloud.cli.rollout_nodes import rows_of_nodes
 from littoral_cloud.cli.rollout_preview import print_preview
 from littoral_cloud.cli.rollout_steering import RolloutArgument, add_steering
+from littoral_cloud.cli.rollout_watch import NotPromoted, follow, print_or_follow
 from littoral_cloud.fleet.cohorts import read_cohort
 from littoral_cloud.fleet.nodes import find_node
-from littoral_cloud.fleet.records import Node, Probation, load
-from littoral_cloud.local.discovery import Serving
-from littoral_cloud.local.how_to_ask import how_to_ask, node_here
+from littoral_cloud.fleet.records import Probation, load
 from littoral_cloud.releases.catalogue import read_release
-from littoral_cloud.rollouts.assignments import KIND as ASSIGNMENT
-from littoral_cloud.rollouts.assignments import Assignment, assignment_id
 from littoral_cloud.rollouts.back import go_back
 from littoral_cloud.rollouts.commands import read_rollout, start_rollout
 from littoral_cloud.rollouts.events import Waits
 from littoral_cloud.rollouts.gating import with_gates
 from littoral_cloud.rollouts.judge import observe
-from littoral_cloud.rollouts.permission import not_yet
 from littoral_cloud.rollouts.seen import read_one
-from littoral_cloud.rollouts.state import ENDED, KIND, Rollout, RolloutPolicy, RolloutState, Wave
+from littoral_cloud.rollouts.state import ENDED, KIND, Rollout, RolloutPolicy, RolloutState
 from littoral_cloud.rollouts.waves import parse_waves
-from littoral_cloud.terminal.output import Format, FormatOption, emit, emit_line, emit_parts, notice, when
-from littoral_cloud.terminal.text import printable
+from littoral_cloud.terminal.output import Format, FormatOption, emit, emit_parts, notice, when
+from littoral_cloud.terminal.text import shortened
 
 app = noun("Bring a release to the nodes, in waves.", "littoral-cloud rollout watch digits-1-r1")
 
 DEFAULT = RolloutPolicy()
+_MOST_REASON = 80
+"""Characters of a reason in the list; rollout show has all of it."""
 _COLUMNS = ("id", "state", "model", "kind", "waves", "nodes", "left_out", "created", "reason")
-
-
-class NotPromoted(FleetError):
-    """The watched rollout did not succeed."""
-
-    code = "not-promoted"
-    exit_code = 11
 
 
 _EXIT = f"Exit code {NotPromoted.exit_code} where the rollout did not succeed."
@@ -119,8 +109,8 @@ async def start(
     sizes, trial_s = parse_waves(waves), core.settings.probation_s if probation is None else probation
     found = await read_release(core.ledger, release)
     policy = RolloutPolicy(
-        canary=(await find_node(core.ledger, canary)).node_id if canary else "",
-        nodes=tuple([(await find_node(core.ledger, name)).node_id for name in nodes or ()]),
+        canary=await _named(core, "--canary", canary) if canary else "",
+        nodes=tuple([await _named(core, "--nodes", name) for name in nodes or ()]),
         where=(await read_cohort(core.ledger, cohort)).where if cohort else where,
         wave_sizes=sizes,
         most_nodes=most_nodes,
@@ -142,17 +132,15 @@ async def start(
     rollout_id = await start_rollout(
         core.ledger, found, core.clock(), policy, large_first_wave=yes, approval_above=above, actor=actor
     )
-    await _print_or_follow(core, rollout_id, watch_, format)
+    await print_or_follow(core, rollout_id, watch_, format)
 
 
-async def _print_or_follow(core: Core, rollout_id: str, watching: bool, format: Format) -> None:
-    if watching:
-        await _follow(core, rollout_id, format)
-        return
-    _, rollout = await read_rollout(core.ledger, rollout_id)
-    emit({"rollout": rollout_id, "state": rollout.state}, format)
-    if (waits := not_yet(rollout, rollout_id, core.clock())) is not None and isinstance(waits, Waits):
-        notice(f"{rollout_id} waits for {'; '.join(waits.waits_for)}")
+async def _named(core: Core, option: str, name: str) -> str:
+    """The node's id. Raises NotFound or BadInput, naming the option."""
+    try:
+        return (await find_node(core.ledger, name)).node_id
+    except (NotFound, BadInput) as error:
+        raise type(error)(f"{option}: {error.message.removeprefix('node: ')}", hint=error.hint) from error
 
 
 @command(app, "list", example="rollout list --format json")
@@ -160,7 +148,7 @@ async def list_(core: Core, format: FormatOption = Format.TABLE) -> None:
     """List all rollouts, oldest first."""
     found = {doc.id: load(Rollout, doc) for doc in await core.ledger.all(KIND)}
     ordered = sorted(found.items(), key=lambda item: (item[1].created_at, item[0]))
-    rows = [{"id": id, **asdict(each)} if format == Format.JSON else _row(id, each) for id, each in ordered]
+    rows = [{"id": id, **asdict(each)} if format == Format.JSON else _in_list(id, each) for id, each in ordered]
     emit(rows, format, columns=_COLUMNS, empty="no rollouts")
 
 
@@ -207,53 +195,7 @@ def list_gates(format: FormatOption = Format.TABLE) -> None:
 
 @command(app, example="rollout watch digits-1-r1", help=f"Print each change until the end. {_EXIT}")
 async def watch(core: Core, rollout: RolloutArgument, format: FormatOption = Format.TABLE) -> None:
-    await _follow(core, rollout, format)
-
-
-async def _follow(core: Core, rollout_id: str, format: Format) -> None:
-    printed, settings = "", core.settings
-    _, rollout = await read_rollout(core.ledger, rollout_id)
-    if rollout.state not in ENDED and Serving.read(settings.data_dir) is None:
-        elsewhere = ", or one that serves this Redis from another machine" if settings.redis_url else ""
-        notice(f"no coordinator runs on {settings.data_dir}: the rollout waits for one: littoral-cloud serve{elsewhere}")
-    async with core.ledger.watch(KIND) as news:
-        while True:
-            _, rollout = await read_rollout(core.ledger, rollout_id)
-            wave = rollout.running_wave
-            who = ", ".join(await _first_of_wave(core, wave)) if wave else ""
-            missing = f"waits: {rollout.reason}" if rollout.state is RolloutState.PENDING and rollout.reason else ""
-            if rollout.state is RolloutState.PENDING and isinstance(early := not_yet(rollout, rollout_id, core.clock()), Waits):
-                missing = f"waits for {'; '.join(early.waits_for)}"
-            held = f"paused by {rollout.paused_by}" if rollout.paused_by else ""
-            if (line := " ".join(filter(None, (rollout.state.value, who, missing, held)))) != printed:
-                printed = line
-                if format == Format.JSON:
-                    told = {"nodes": wave.first if wave else [], "told": wave.told if wave else 0}
-                    emit_line({"rollout": rollout_id, "state": rollout.state, **told})
-                else:
-                    emit(f"{rollout_id}: {line}")
-            if rollout.state in ENDED:
-                break
-            await anext(news)
-    if rollout.state is not RolloutState.SUCCEEDED:
-        raise NotPromoted(f"rollout {rollout_id}: {rollout.state}: {rollout.reason}", hint="littoral-cloud rollout show")
-    first = rollout.waves[0].first[:1] if rollout.waves else ()
-    doc = await core.ledger.get(ASSIGNMENT, assignment_id(rollout_id, first[0])) if first else None
-    if format != Format.JSON and doc is not None:
-        given = load(Assignment, doc)
-        [name] = await _names(core, first)
-        words = how_to_ask(core, rollout.model, given.manifest_digest, node_here(settings.data_dir))
-        print(f"\n{name} serves {printable(given.name)}. Ask it:\n\n{words}", flush=True)
-
-
-async def _first_of_wave(core: Core, wave: Wave) -> tuple[str, ...]:
-    names = await _names(core, wave.first)
-    return (*names, f"and {wave.told - len(names)} more") if wave.told > len(names) else tuple(names)
-
-
-async def _names(core: Core, node_ids: Sequence[str]) -> list[str]:
-    docs = await core.ledger.get_many([("node", node_id) for node_id in node_ids])
-    return [load(Node, doc).name if doc else node_id for node_id, doc in zip(node_ids, docs, strict=True)]
+    await follow(core, rollout, format)
 
 
 @command(app, example="rollout back digits --watch")
@@ -266,7 +208,7 @@ async def back(
 ) -> None:
     """Give every node the release before, one node first, without another probation."""
     rollout_id = await go_back(core.ledger, model, core.clock(), to=to, actor=getpass.getuser())
-    await _print_or_follow(core, rollout_id, watch_, format)
+    await print_or_follow(core, rollout_id, watch_, format)
 
 
 def _state(rollout: Rollout) -> str:
@@ -274,6 +216,11 @@ def _state(rollout: Rollout) -> str:
         return f"{rollout.state}, paused"
     unapproved = rollout.state is RolloutState.PENDING and rollout.policy.approval and not rollout.approved_by
     return f"{rollout.state}, not approved" if unapproved else rollout.state
+
+
+def _in_list(rollout_id: str, rollout: Rollout) -> dict[str, Any]:
+    row = _row(rollout_id, rollout)
+    return row | {"reason": shortened(row["reason"], _MOST_REASON)}
 
 
 def _row(rollout_id: str, rollout: Rollout) -> dict[str, Any]:

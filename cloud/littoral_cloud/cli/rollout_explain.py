@@ -39,6 +39,7 @@ def _json(found: RolloutExplanation) -> dict[str, Any]:
 def _lines(rollout_id: str, found: RolloutExplanation) -> list[str]:
     paused = f", paused by {found.paused_by}" if found.paused_by else ""
     lines = [f"{rollout_id}: {found.state}{paused}, since {when(found.since)}"]
+    lines += [f"reason: {found.reason}"] if found.reason else []
     lines += [f"waits for {each}" for each in found.waits_for]
     lines += [f"can be moved by {each}" for each in found.movers]
     at = f"at {when(found.until)}" if found.until is not None else "then"

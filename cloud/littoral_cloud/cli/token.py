@@ -87,7 +87,9 @@ async def revoke(
 
 def seconds(text: str, option: str = "--ttl") -> float:
     """Seconds of "90s", "30m", "24h", "7d". Raises BadInput."""
-    match = re.fullmatch(r"(\d{1,6})([smhd])", text.strip())
+    match = re.fullmatch(r"(\d+)([smhd])", text.strip(), re.ASCII)
+    if match and len(match[1]) > 6:
+        raise BadInput(f"{option}: {text.strip()[:20]!r} is too long a time", hint=f"at most 999999{match[2]}")
     if not match or int(match[1]) == 0:
         raise BadInput(f"{option}: {text!r} is no time", hint="give a number and s, m, h or d, like 24h")
     return float(int(match[1]) * _UNITS_S[match[2]])

@@ -28,7 +28,9 @@ async def quarantine(
     if node.enrolment is not Enrolment.ACCEPTED:
         raise BadInput(f"node {node.name}: is {node.enrolment.value}: no update reaches it", hint="littoral-cloud node list")
     if lasts_s is not None and not 0 < lasts_s <= LONGEST_S:
-        raise BadInput(f"--hours: {lasts_s / 3_600:g} must be more than 0 and at most {LONGEST_S / 3_600:g}")
+        raise BadInput(
+            f"--hours: {lasts_s / 3_600:g} must be more than 0 and at most {LONGEST_S / 3_600:g}", hint="like --hours 24"
+        )
 
     def quarantined(before: NodeTrouble | None) -> NodeTrouble:
         trouble = before or NodeTrouble()

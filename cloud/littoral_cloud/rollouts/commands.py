@@ -84,16 +84,16 @@ async def check_start(ledger: Ledger, release: Release, policy: RolloutPolicy) -
     checked_sizes(policy.wave_sizes, "wave_sizes")
     parse_window(policy.window, "--window")
     limits = (
-        ("probation-s", policy.probation.duration_s, 0, LONGEST_PROBATION_S),
-        ("probation-max-drop", policy.probation.max_accuracy_drop, 0, 1.0),
-        ("max-drop-vs-served", policy.max_accuracy_loss, 0, 1.0),
-        ("defer-s", policy.defer_s, 0, LONGEST_DEFERRAL_S),
-        ("approval-s", policy.approval_s, 0, LONGEST_APPROVAL_S),
-        ("most-nodes", policy.most_nodes, 1, MOST_NODES),
+        ("probation-s", policy.probation.duration_s, 0, LONGEST_PROBATION_S, 600),
+        ("probation-max-drop", policy.probation.max_accuracy_drop, 0, 1.0, 0.05),
+        ("max-drop-vs-served", policy.max_accuracy_loss, 0, 1.0, 0.02),
+        ("defer-s", policy.defer_s, 0, LONGEST_DEFERRAL_S, 3_600),
+        ("approval-s", policy.approval_s, 0, LONGEST_APPROVAL_S, 86_400),
+        ("most-nodes", policy.most_nodes, 1, MOST_NODES, 1_000),
     )
-    for name, value, least, most in limits:
+    for name, value, least, most, usual in limits:
         if not least <= value <= most:  # nan is refused, too
-            raise BadInput(f"--{name}: {value:g} must lie between {least} and {most:g}")
+            raise BadInput(f"--{name}: {value:g} must lie between {least} and {most:g}", hint=f"like --{name} {usual:g}")
     if policy.canary and policy.nodes and policy.canary not in policy.nodes:
         raise BadInput(f"canary: {policy.canary} is not among the nodes that were named", hint="name it with --nodes, too")
     enrolled = {node_id: await ledger.get("node", node_id) for node_id in {*policy.nodes, *filter(None, (policy.canary,))}}

@@ -17,7 +17,7 @@ from littoral_cloud.rollouts.gating import undecided, verdicts_of
 from littoral_cloud.rollouts.judge import observe
 from littoral_cloud.rollouts.permission import approve_by, not_yet
 from littoral_cloud.rollouts.seen import RolloutView
-from littoral_cloud.rollouts.state import ENDED, ON_EXPIRY, Rollout, RolloutState, Unsure
+from littoral_cloud.rollouts.state import ENDED, ON_EXPIRY, RolloutState, Unsure
 from littoral_cloud.rollouts.steering import why_not_promoted
 from littoral_cloud.rollouts.windows import opens_at
 from littoral_cloud.rollouts.wording import first_of
@@ -52,6 +52,7 @@ class RolloutExplanation:
     then: str
     movers: tuple[str, ...]
     nodes: tuple[NodesInState, ...]
+    reason: str = ""  # why it ended so, or goes back
 
 
 def explain_rollout(seen: RolloutView, now: float) -> RolloutExplanation:
@@ -59,18 +60,15 @@ def explain_rollout(seen: RolloutView, now: float) -> RolloutExplanation:
     rollout, event = seen.rollout, observe(seen, now)
     waits: tuple[str, ...] = ()
     movers: tuple[str, ...] = ()
-    until, then = None, _end(rollout)
+    until, then = None, "nothing more happens"
     if rollout.state not in ENDED and isinstance(event, Waits):
         waits, movers = event.waits_for, tuple(_movers(seen, event, now))
         until, then = _deadline(seen, event, now)
     elif rollout.state not in ENDED:  # it can go on now
         waits, movers, then = ("a coordinator",), ("a coordinator: littoral-cloud serve",), "it goes on"
     since = rollout.paused_at if rollout.paused_by else rollout.ended_at or rollout.entered_at
-    return RolloutExplanation(rollout.state, rollout.paused_by, since, waits, until, then, movers, _standing(seen, now))
-
-
-def _end(rollout: Rollout) -> str:
-    return f"nothing more: {rollout.reason}" if rollout.reason else "nothing more"
+    why = rollout.reason if rollout.state in (*ENDED, S.ROLLING_BACK) else ""
+    return RolloutExplanation(rollout.state, rollout.paused_by, since, waits, until, then, movers, _standing(seen, now), why)
 
 
 def _deadline(seen: RolloutView, waits: Waits, now: float) -> tuple[float | None, str]:

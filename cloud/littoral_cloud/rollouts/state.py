@@ -231,7 +231,8 @@ ON_EXPIRY: Mapping[RolloutState, str] = {
     S.PENDING: "the rollout FAILED",
     S.MEASURING: "nodes of a class in which nothing was measured are left out",
     S.WAVE: "the rollout is stopped and rolls back. Counted for each node from when a session was handed its desired state. "
-    "One that was away has its patience_s from its return on; one that no session was handed in that time is left out",
+    "One that was away gets, once it is back, as much time again as it may be away; one that no session was handed in that time "
+    "is left out",
     S.ROLLING_BACK: "ROLLED_BACK, with a remark for each node that has not answered; its desired state stands",
 }
 

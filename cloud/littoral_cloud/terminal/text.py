@@ -8,6 +8,11 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
 
 
+def shortened(text: str, most: int) -> str:
+    """At most `most` characters; ... stands for what is left out."""
+    return text if len(text) <= most else f"{text[: most - 3].rstrip()}..."
+
+
 def counted(count: int, noun: str) -> str:
     """1 node, 2 nodes, 1,000 nodes."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"

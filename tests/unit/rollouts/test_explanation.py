@@ -130,7 +130,8 @@ def test_it_goes_back_and_has_ended() -> None:
         go(world, 1)
     assert seen == {RolloutState.ROLLING_BACK}
     assert (found.state, found.waits_for, found.until, found.movers) == (RolloutState.ROLLED_BACK, (), None, ())
-    assert found.then.startswith("nothing more: name-b: ROLLED_BACK")
+    assert found.then == "nothing more happens"
+    assert found.reason.startswith("name-b: ROLLED_BACK")
 
 
 def test_names_are_few_however_many_nodes_there_are() -> None:
