@@ -147,6 +147,8 @@ def _enroll(parsed: argparse.Namespace, environment: Mapping[str, str]) -> int:
                 retrying=retrying,
             )
         )
+    if name and not comes_back and identity.node_name != name:
+        sys.stderr.write(f"littoral-node: {name!r} is taken in this fleet: the node is called {identity.node_name!r}\n")
     if comes_back:
         text = f"{identity.node_name} ({identity.node_id}) is back, with a new certificate"
     else:

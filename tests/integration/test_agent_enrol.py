@@ -124,6 +124,14 @@ async def test_the_doctor_judges_what_the_agent_that_runs_was_told_and_not_node_
     assert (found["agent"][0], found["settings"][1]) == ("none", "no limits")
 
 
+async def test_a_taken_name_is_said(cloud: Cloud, tmp_path: Path) -> None:
+    for place, name in (("one", "camera"), ("two", "camera-2")):
+        line = await cloud.join_line()
+        code, out, said = await littoral_node("enroll", line.render(), "--data", str(tmp_path / place), "--name", "camera")
+        assert (code, out["node_name"]) == (0, name)
+    assert "'camera' is taken in this fleet: the node is called 'camera-2'" in str(said)
+
+
 async def test_a_try_that_was_cut_off_ends_as_the_same_node_when_it_is_repeated(cloud: Cloud, tmp_path: Path) -> None:
     place = tmp_path / "node"
     line = await cloud.join_line()

@@ -290,6 +290,11 @@ def test_a_rollout_goes_to_a_cohort(said: Said) -> None:
     assert said("cohort", "delete", "harbour", code=4)["error"]["code"] == "not-found"
 
 
+def test_a_cohort_that_matches_no_node_is_saved_with_a_warning(said: Said, capsys: pytest.CaptureFixture[str]) -> None:
+    assert execute(["cohort", "save", "later", "--where", "site=nowhere"]) == 0
+    assert "warning: --where: site=nowhere matches no node now" in capsys.readouterr().err
+
+
 def test_gates_are_named_checked_and_kept_in_the_policy(said: Said) -> None:
     assert {row["gate"] for row in said("rollout", "gates")} >= {"probation", "labelled", "p95", "shadow"}
     refused = said("rollout", "start", "digits-1", "--gate", "p59", code=2)["error"]

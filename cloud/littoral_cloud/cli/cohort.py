@@ -12,7 +12,7 @@ from littoral_cloud.app import Core
 from littoral_cloud.cli.command import command
 from littoral_cloud.cli.noun import noun
 from littoral_cloud.fleet.cohorts import all_cohorts, delete_cohort, matching, read_cohort, save_cohort
-from littoral_cloud.terminal.output import Format, FormatOption, emit
+from littoral_cloud.terminal.output import Format, FormatOption, emit, notice
 
 app = noun("Name filters over nodes, for rollouts.", "littoral-cloud cohort show harbour")
 
@@ -28,7 +28,10 @@ async def save(
 ) -> None:
     """Save a filter under a name, in place of the one before."""
     cohort = await save_cohort(core.ledger, name, where, getpass.getuser())
-    emit({**asdict(cohort), "nodes": len(await matching(core.ledger, where))}, format)
+    nodes = len(await matching(core.ledger, where))
+    emit({**asdict(cohort), "nodes": nodes}, format)
+    if not nodes:
+        notice(f"warning: --where: {where[:200]} matches no node now")
 
 
 @command(app, "list", example="cohort list")

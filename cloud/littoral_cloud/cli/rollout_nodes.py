@@ -22,7 +22,8 @@ async def rows_of_nodes(
     page also the first of those that each rule keeps from the release. And the node id behind which the next page begins; "" at
     the end."""
     given = await _assignments(core, rollout_id, after, most)
-    first = [] if after else [no for rule in rollout.refused if rule.rule != FITS_BUDGET for no in rule.first]
+    own = FITS_BUDGET if given else ""  # these have an assignment each, but where the rollout came to no plan
+    first = [] if after else [no for rule in rollout.refused if rule.rule != own for no in rule.first]
     node_ids = [*(a.node_id for a in given), *(no.node_id for no in first)]
     docs = await core.ledger.get_many([("node", node_id) for node_id in node_ids])
     names = {doc.id: load(Node, doc).name for doc in docs if doc is not None}

@@ -31,7 +31,7 @@ def print_outcome(outcome: FleetOutcome, format: Format) -> None:
         emit("no rollout was started within the scenario's hours")
     emit(
         {
-            "simulated": f"{outcome.nodes:,} nodes for {outcome.hours:.1f} hours, seed {outcome.seed}",
+            "simulated": f"{outcome.nodes:,} nodes for {duration(outcome.hours * 3_600)}, seed {outcome.seed}",
             "down": f"{size(outcome.artifact_bytes)} of artifacts, {size(outcome.messages_down_bytes)} of messages",
             "up": f"{size(outcome.messages_up_bytes)} of messages",
             "sessions": f"{outcome.sessions:,}; sent away {outcome.sent_away:,}, unanswered {outcome.unanswered:,}",

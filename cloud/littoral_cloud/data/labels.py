@@ -94,8 +94,9 @@ def indices(
     for split, y in (("training", train_y), ("test", test_y)):
         missing = [names[i] for i in np.setdiff1d(np.arange(len(names)), y)]
         if missing:
+            there = f"{len(names)} class names, {len(names) - len(missing)} labels: " if labels is not None else ""
             raise BadData(
-                f"{name}: no example of {', '.join(map(repr, missing[:8]))} in the {split} split",
+                f"{name}: {there}no example of {', '.join(map(repr, missing[:8]))} in the {split} split",
                 hint="every class needs examples in both splits: add some, or leave the class out",
             )
     return train_y.astype(np.int64), test_y.astype(np.int64), names

@@ -7,6 +7,7 @@ from enum import Enum, auto
 from littoral_cloud.fleet.records import Enrolment, ReportedModel, UpdateState
 from littoral_cloud.rollouts.assignments import Assignment, AssignmentState
 from littoral_cloud.rollouts.fleet_node import FleetNode
+from littoral_cloud.rollouts.permission import moment
 
 BAD_ENDS = (UpdateState.FAILED, UpdateState.ROLLED_BACK, UpdateState.ABORTED)
 GONE = "is not part of the fleet any more"
@@ -90,7 +91,12 @@ def has_deferred(a: Assignment, node: FleetNode, model: str) -> bool:
 
 
 def no_answer(a: Assignment, node: FleetNode, model: str) -> str:
-    """How far a node of the running wave is, in an operator's words, without its name."""
+    """How far a node of the running wave is, in an operator's words, without its name; and since when it is away, if it is."""
+    away = f", away since {moment(node.presence.since)}" if node.presence is not None and not node.presence.connected else ""
+    return f"{_how_far(a, node, model)}{away}"
+
+
+def _how_far(a: Assignment, node: FleetNode, model: str) -> str:
     report = _report(node, model, a.generation)
     if report is not None:
         why = f" ({report.deferral.reason})" if report.state is UpdateState.DEFERRED and report.deferral is not None else ""

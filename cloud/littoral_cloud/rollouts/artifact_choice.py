@@ -82,11 +82,13 @@ def choose(
     *,
     model: str,
     floor: float = LEAST,
+    floor_is: str = "",
 ) -> Measured:
     """The best candidate inside the node's budget for the model.
 
     Args:
         floor: excludes candidates with a lower score; a fraction where the score is the accuracy.
+        floor_is: where it comes from, for messages.
 
     Raises NoFit, in an operator's words.
     """
@@ -96,7 +98,7 @@ def choose(
     budget = presence.budget_for(model)
     chosen = best_fit(candidates, budget)
     if chosen.score < floor:
-        raise NoFit(f"the best that fits, {chosen.name}, {_under(chosen, floor)}")
+        raise NoFit(f"the best that fits, {chosen.name}, {_under(chosen, floor)}{floor_is and f', {floor_is}'}")
     return chosen
 
 

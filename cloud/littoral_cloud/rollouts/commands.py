@@ -76,6 +76,19 @@ async def start_rollout(
         return id
 
 
+def limits_of(policy: RolloutPolicy) -> tuple[tuple[str, str, float, float, float, float], ...]:
+    """Of each bounded value: its option, its path in the policy, what it is, the least, the most, and an example."""
+    trial = policy.probation
+    return (
+        ("probation-s", "probation.duration_s", trial.duration_s, 0, LONGEST_PROBATION_S, 600),
+        ("probation-max-drop", "probation.max_accuracy_drop", trial.max_accuracy_drop, 0, 1.0, 0.05),
+        ("max-drop-vs-served", "max_accuracy_loss", policy.max_accuracy_loss, 0, 1.0, 0.02),
+        ("defer-s", "defer_s", policy.defer_s, 0, LONGEST_DEFERRAL_S, 3_600),
+        ("approval-s", "approval_s", policy.approval_s, 0, LONGEST_APPROVAL_S, 86_400),
+        ("most-nodes", "most_nodes", policy.most_nodes, 1, MOST_NODES, 1_000),
+    )
+
+
 async def check_start(ledger: Ledger, release: Release, policy: RolloutPolicy) -> None:
     """Raises BadInput where the policy cannot be, or the release was withdrawn."""
     doc = await ledger.get("release", release.release_id)  # it may have been withdrawn since the caller read it
@@ -83,15 +96,7 @@ async def check_start(ledger: Ledger, release: Release, policy: RolloutPolicy) -
         raise BadInput(f"release {release.release_id}: was withdrawn: {why}", hint="littoral-cloud release list")
     checked_sizes(policy.wave_sizes, "wave_sizes")
     parse_window(policy.window, "--window")
-    limits = (
-        ("probation-s", policy.probation.duration_s, 0, LONGEST_PROBATION_S, 600),
-        ("probation-max-drop", policy.probation.max_accuracy_drop, 0, 1.0, 0.05),
-        ("max-drop-vs-served", policy.max_accuracy_loss, 0, 1.0, 0.02),
-        ("defer-s", policy.defer_s, 0, LONGEST_DEFERRAL_S, 3_600),
-        ("approval-s", policy.approval_s, 0, LONGEST_APPROVAL_S, 86_400),
-        ("most-nodes", policy.most_nodes, 1, MOST_NODES, 1_000),
-    )
-    for name, value, least, most, usual in limits:
+    for name, _, value, least, most, usual in limits_of(policy):
         if not least <= value <= most:  # nan is refused, too
             raise BadInput(f"--{name}: {value:g} must lie between {least} and {most:g}", hint=f"like --{name} {usual:g}")
     if policy.canary and policy.nodes and policy.canary not in policy.nodes:

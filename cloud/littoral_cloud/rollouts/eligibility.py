@@ -154,7 +154,18 @@ def chosen_for(node: FleetNode, seen: RolloutView, floor: float | None = None) -
 def _choose(node: FleetNode, seen: RolloutView, floor: float | None) -> Measured:
     assert node.presence is not None
     least = accuracy_floor(node, seen) if floor is None else floor
-    return choose(node.id, node.presence, offered(node, seen), seen.measurements, model=seen.rollout.model, floor=least)
+    among, model = offered(node, seen), seen.rollout.model
+    words = _floor_is(node, seen) if floor is None else ""
+    return choose(node.id, node.presence, among, seen.measurements, model=model, floor=least, floor_is=words)
+
+
+def _floor_is(node: FleetNode, seen: RolloutView) -> str:
+    """Where `accuracy_floor` comes from; "": there is none."""
+    serving, loss = seen.artifacts.get(node.serving(seen.rollout.model)), seen.rollout.policy.max_accuracy_loss
+    if serving is None or accuracy_floor(node, seen) == LEAST:
+        return ""
+    served = f"{serving.metric.value:.6g} less {loss:.6g} of it" if serving.metric else f"{serving.accuracy:.4f} less {loss:.6g}"
+    return f"the served model's {served} (--max-drop-vs-served)"
 
 
 def accuracy_floor(node: FleetNode, seen: RolloutView) -> float:

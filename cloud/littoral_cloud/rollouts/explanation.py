@@ -151,10 +151,14 @@ def _stands(a: Assignment, seen: RolloutView, now: float) -> str:
         return "not part of the fleet any more"
     if a.state is AssignmentState.PLANNED:
         return "its window is closed" if opens_at(node, now, seen.rollout.policy.window) > now else "waits for its turn"
-    report = node.report(seen.rollout.model)
+    report, away = node.report(seen.rollout.model), "" if node.connected else ", away"
     if report is None or report.desired_generation != a.generation:
-        return "asked, no answer"
-    return f"DEFERRED ({report.deferral.reason})" if report.state is UpdateState.DEFERRED and report.deferral else report.state
+        return f"asked, no answer{away}"
+    return (
+        f"DEFERRED ({report.deferral.reason})"
+        if report.state is UpdateState.DEFERRED and report.deferral
+        else f"{report.state}{away}"
+    )
 
 
 def _name(node_id: str, seen: RolloutView) -> str:

@@ -95,12 +95,14 @@ def rollout_outcome(course: Course, books: Books) -> RolloutOutcome:
     )
 
 
-def fleet_outcome(seed: int, seconds: float, courses: Sequence[Course], books: Books, heartbeat_s: float) -> FleetOutcome:
+def fleet_outcome(
+    seed: int, nodes: int, seconds: float, courses: Sequence[Course], books: Books, heartbeat_s: float
+) -> FleetOutcome:
     """`seconds`: that were simulated."""
     up, down = message_bytes({**books.messages, "heartbeat": 2 * books.session_s / heartbeat_s})  # both sides send them
     return FleetOutcome(
         seed=seed,
-        nodes=courses[0].nodes if courses else 0,
+        nodes=nodes,
         hours=seconds / 3_600.0,
         rollouts=tuple(rollout_outcome(course, books) for course in courses),
         artifact_bytes=books.blob_bytes,

@@ -13,6 +13,7 @@ from littoral import decoder
 from littoral.decoder import BadField
 from littoral.errors import BadInput, NotFound
 from littoral.maintenance import parse_window
+from littoral_cloud.rollouts.commands import limits_of
 from littoral_cloud.rollouts.gating import with_gates
 from littoral_cloud.rollouts.state import RolloutPolicy, Unsure
 from littoral_cloud.rollouts.waves import checked_sizes
@@ -119,6 +120,11 @@ class PlannedRollout:
 
     def check_decoded(self) -> None:
         _bounds(self, ("at_s", 0, MOST_HOURS * 3_600))
+        for _, path, value, least, most, usual in limits_of(self.policy):
+            if not least <= value <= most:
+                raise BadField(
+                    f"policy.{path}", f"{value:g} must lie between {least:g} and {most:g}", hint=f"for example {usual:g}"
+                )
         try:
             _ = self.asked
         except BadInput as error:
@@ -192,8 +198,12 @@ def read_scenario(path: Path) -> Scenario:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
         raise NotFound(f"scenario: {path} does not exist", hint="docs/simulate.md shows one") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadInput(f"scenario: {path} cannot be read: {error}") from error
+    except IsADirectoryError as error:
+        raise BadInput(f"scenario: {path} is a folder", hint="name the TOML file in it; docs/simulate.md shows one") from error
+    except UnicodeDecodeError as error:
+        raise BadInput(f"scenario: {path} is not text", hint="a TOML file in UTF-8; docs/simulate.md shows one") from error
+    except OSError as error:
+        raise BadInput(f"scenario: {path} cannot be read: {error.strerror}", hint="name a TOML file that you may read") from error
     return scenario_from(text, str(path))
 
 
@@ -206,7 +216,10 @@ def scenario_from(text: str, what: str) -> Scenario:
     try:
         body: dict[str, Any] = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise BadInput(f"{what}: is not TOML: {error}") from error
+        raise BadInput(f"{what}: is not TOML: {error}", hint="docs/simulate.md shows a scenario") from error
+    for name in ("group", "artifact", "rollout", "restart"):
+        if isinstance(body.get(name), dict):
+            raise BadInput(f"{what}: scenario.{name}: is one table, it must be a list of them", hint=f"write [[{name}]]")
     return decoder.decode(Scenario, body, f"{what}: scenario")
 
 

@@ -86,7 +86,7 @@ class World:
         for traits in self.traits:
             self.books.settle(traits.node_id, ended)
         courses = [await self._course(ledger, id, planned) for id, planned in self._ids]
-        return fleet_outcome(self._seed, ended - started, courses, self.books, scenario.heartbeat_s)
+        return fleet_outcome(self._seed, scenario.nodes, ended - started, courses, self.books, scenario.heartbeat_s)
 
     async def _course(self, ledger: MemoryLedger, id: str, planned: PlannedRollout) -> Course:
         return Course(

@@ -45,6 +45,7 @@ from littoral_node.serving.rest_requests import (
     BadMethod,
     check_plain,
     headers_of,
+    hint_of,
     inferred,
     methods_of,
     only_ready,
@@ -180,7 +181,9 @@ class HttpServer:
         if head is not None and (asked := inferred(head)) is not None:
             self._service.refused(asked[0], error)
         status = status_of(error)
-        return Reply(status, orjson.dumps({"error": error.message, "hint": error.hint}), headers_of(status, head))
+        return Reply(
+            status, orjson.dumps({"error": error.message, "hint": hint_of(error, status, head)}), headers_of(status, head)
+        )
 
     # -- inside ----------------------------------------------------------------------------------------------------
 

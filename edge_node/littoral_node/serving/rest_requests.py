@@ -58,6 +58,15 @@ def status_of(error: FleetError | HttpError) -> int:
     return next((_STATUS[kind] for kind in type(error).__mro__ if kind in _STATUS), 500)
 
 
+def hint_of(error: FleetError | HttpError, status: int, head: Head | None) -> str:
+    """The error's own way out, else where the reader finds one."""
+    if error.hint:
+        return error.hint
+    if head is not None and (asked := inferred(head)) is not None and status == 400:
+        return f"GET /v2/models/{asked[0]} tells names, types and shapes"
+    return "the agent's log says more" if status >= 500 else "docs/serving.md lists what may be asked"
+
+
 def headers_of(status: int, head: Head | None) -> tuple[tuple[str, str], ...]:
     """The headers of a refusal with this status."""
     if status == 405 and head is not None:

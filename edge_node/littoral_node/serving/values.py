@@ -47,7 +47,7 @@ def from_json(given: Any, shape: tuple[int, ...], datatype: str, at: str, *, tru
     if datatype == "UINT8" and len(given) == wanted and (pixels := _pixels(given)) is not None:
         return pixels.reshape(shape)
     if datatype in _FLAT and len(given) == wanted and (flat := _floats(given, datatype)) is not None:
-        return _finite(flat, datatype, at).reshape(shape)
+        return _finite(flat, datatype, at, given).reshape(shape)
     try:
         values = np.asarray(given)
     except (ValueError, OverflowError, RecursionError) as error:
@@ -69,7 +69,7 @@ def from_json(given: Any, shape: tuple[int, ...], datatype: str, at: str, *, tru
     if kind.kind == "b" and values.dtype.kind != "b" and not np.isin(values, (0, 1)).all():
         raise BadInput(f"{at}.data: holds a value that BOOL cannot hold", hint="true, false, 0 or 1")
     with np.errstate(over="ignore"):  # what is too large becomes infinite, and is refused
-        return _finite(values.astype(kind), datatype, at).reshape(shape)
+        return _finite(values.astype(kind), datatype, at, values).reshape(shape)
 
 
 def _unsigned(given: list[Any], values: Array) -> Array:
@@ -108,8 +108,12 @@ def from_bytes(data: bytes | memoryview, shape: tuple[int, ...], datatype: str, 
     return _finite(np.frombuffer(data, kind), datatype, at).reshape(shape)
 
 
-def _finite(values: Array, datatype: str, at: str) -> Array:
+def _finite(values: Array, datatype: str, at: str, given: Any = None) -> Array:
+    """`given`: the numbers that `values` were made of; None: they came so."""
     if values.dtype.kind == "f" and not small(values) and not np.isfinite(values).all():
+        if given is not None and np.isfinite(np.asarray(given, np.float64)).all():
+            most = np.finfo(values.dtype).max
+            raise BadInput(f"{at}.data: holds a value that is too large for {datatype}", hint=f"at most {most:g}")
         raise BadInput(f"{at}.data: holds a value that is not finite as {datatype}")
     return values
 

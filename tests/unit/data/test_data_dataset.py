@@ -137,3 +137,8 @@ def test_parts_of_a_table_are_tables() -> None:
     assert (kept.kind, kept.shape, held.x.dtype, len(held)) == ("table", (5,), np.float32, 60)
     assert kept.digest != data.digest
     assert data.first(30, 30).shape == (5,)
+
+
+def test_more_class_names_than_labels_are_counted() -> None:
+    with pytest.raises(BadData, match=r"d: 3 class names, 2 labels: no example of 'c' in the training split"):
+        assemble("d", images(2), np.array([0, 1]), images(2), np.array([0, 1]), labels=("a", "b", "c"))

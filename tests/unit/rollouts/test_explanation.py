@@ -7,6 +7,7 @@ from littoral_cloud.fleet.quarantine import KIND as TROUBLE
 from littoral_cloud.fleet.quarantine import NodeTrouble, Quarantine
 from littoral_cloud.fleet.records import Enrolment, Node, Presence, Probation, UpdateState, dump
 from littoral_cloud.rollouts.explanation import NodesInState, RolloutExplanation, explain_rollout
+from littoral_cloud.rollouts.permission import moment
 from littoral_cloud.rollouts.seen import snapshot_of
 from littoral_cloud.rollouts.state import ENDED, Rollout, RolloutPolicy, RolloutState
 from tests.kit.rollout_world import Fate, World, artifact
@@ -77,6 +78,17 @@ def test_it_waits_for_nodes_of_the_running_wave() -> None:
     assert found.until is not None
     assert found.until > world.now
     assert counts(found) == {"waits for its turn": 1, "DOWNLOADING": 1, "has it": 2}
+
+
+def test_a_node_that_went_is_away_and_since_when() -> None:
+    world = fleet("ab", b=HANGS)
+    world.start(world.release(1, GOOD))
+    go(world, 30)
+    world.edit("presence", "b", Presence, connected=False, since=world.now)
+    world.control()
+    found = explained(world)
+    assert found.waits_for == (f"name-b: DOWNLOADING, away since {moment(world.now)}",)
+    assert counts(found)["DOWNLOADING, away"] == 1
 
 
 def test_it_waits_for_a_window_and_counts_who_is_left_out() -> None:

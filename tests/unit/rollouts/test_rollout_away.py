@@ -145,7 +145,7 @@ def test_a_coordinator_that_was_down_for_longer_than_a_wave_may_last_does_not_bl
     world.now += 5_000.0  # nobody decides, nobody is heard
     world.edit("presence", "a", Presence, connected=False, since=world.now)  # what the next coordinator finds and writes
     world.control()
-    assert waits_of(world, id) == ("name-a: DOWNLOADING",)
+    assert waits_of(world, id) == ("name-a: DOWNLOADING, away since 1970-01-01 01:40 UTC",)
     world.now += 30.0
     world.edit("presence", "a", Presence, connected=True, since=world.now)
     world.control()

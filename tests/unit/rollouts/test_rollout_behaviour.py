@@ -174,6 +174,8 @@ def test_no_node_gets_a_model_that_is_much_worse_than_what_it_serves() -> None:
     ended = run(world, world.start(world.release(1, worse)))
     assert ended.state is RolloutState.FAILED
     assert "worse" in ended.reason
+    served = f"the served model's {OLD.accuracy:.4f} less 0.02 (--max-drop-vs-served)"
+    assert f"is under {OLD.accuracy - 0.02:.4f}, {served}" in ended.reason
     world = four()
     ended = run(world, world.start(world.release(1, worse), RolloutPolicy(max_accuracy_loss=0.05)))
     assert ended.state is RolloutState.SUCCEEDED

@@ -75,6 +75,12 @@ async def test_outputs_are_chosen(node: Node) -> None:
     assert "id" not in answer
 
 
+async def test_what_is_malformed_is_refused_with_a_way_out(node: Node) -> None:
+    answer = await node.client.post(f"/v2/models/{MODEL}/infer", json={"inputs": []})
+    assert answer.status_code == 400
+    assert answer.json()["hint"] == f"GET /v2/models/{MODEL} tells names, types and shapes"
+
+
 async def test_a_version_that_is_not_served_is_not_found(node: Node) -> None:
     path = f"/v2/models/{MODEL}/versions/seed-0/infer"
     assert (await node.client.post(path, json=request_of(images(1)))).status_code == 200

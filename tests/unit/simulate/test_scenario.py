@@ -52,6 +52,8 @@ artifacts = ["v2"]
         ("at_s = 60", "at_s = -1", r"rollout\[0\]\.at_s: -1 must lie between"),
         ("[[group]]", 'starts = "25:00"\n[[group]]', r"scenario\.starts: '25:00' is no time of the day"),
         ("[[group]]", "[[group", r"is not TOML"),
+        ("[[rollout]]", "[rollout]", r"rollout: is one table, .*write \[\[rollout\]\]"),
+        ("at_s = 60", "at_s = 60\npolicy = { probation = { duration_s = -5 } }", r"policy\.probation\.duration_s: -5 must lie"),
     ],
 )
 def test_a_wrong_scenario_is_refused_by_field_and_value(was: str, becomes: str, message: str) -> None:
@@ -69,3 +71,11 @@ def test_a_scenario_that_is_not_there_names_its_path(tmp_path: Path) -> None:
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_the_examples_are_scenarios(path: Path) -> None:
     assert read_scenario(path).about
+
+
+def test_a_folder_and_a_file_that_is_not_text_are_named_as_that(tmp_path: Path) -> None:
+    (tmp_path / "model.bin").write_bytes(b"\xff\xfe\x00")
+    for path, words in ((tmp_path, "is a folder"), (tmp_path / "model.bin", "is not text")):
+        with pytest.raises(BadInput, match=words) as refused:
+            read_scenario(path)
+        assert "TOML" in refused.value.hint
