@@ -27,9 +27,9 @@ from littoral_cloud.fleet.records import (
     dump,
 )
 from littoral_cloud.releases.catalogue import create_release, publish, read_release
-from littoral_cloud.rollouts.assignments import Assignment, AssignmentState, assignment_id
+from littoral_cloud.rollouts.assignments import Assignment, AssignmentState, Ineligible, assignment_id
 from littoral_cloud.rollouts.commands import read_rollout
-from littoral_cloud.rollouts.state import RolloutState, Wave
+from littoral_cloud.rollouts.state import RefusedByRule, RolloutState, Wave
 from littoral_cloud.settings import load_settings
 from tests.kit.unrunnable import CONTENT, unrunnable
 
@@ -322,3 +322,26 @@ def test_what_each_gate_says_is_shown_while_a_wave_runs(said: Said, capsys: pyte
     assert gates["probation"]["why"] == "0 of 1 nodes have failed"
     assert execute(["rollout", "show", "digits-1-r1"]) == 0
     assert "needs more" in capsys.readouterr().out
+
+
+async def fail(**fields: Any) -> None:
+    async with open_core(load_settings()) as core:
+        doc, rollout = await read_rollout(core.ledger, "digits-1-r1")
+        failed = replace(rollout, state=RolloutState.FAILED, ended_at=1.0, **fields)
+        await core.ledger.commit(Change((Write("rollout", doc.id, dump(failed), doc.generation),)))
+
+
+def test_show_names_the_nodes_that_nothing_fits_of_a_rollout_that_came_to_no_plan(said: Said) -> None:
+    said("rollout", "start", "digits-1")
+    none = RefusedByRule(rule="fits-budget", nodes=1, first=(Ineligible(node_id="n01", rule="fits-budget", reason="too slow"),))
+    asyncio.run(fail(refused=(none,)))
+    [row] = said("rollout", "show", "digits-1-r1")["nodes"]
+    assert (row["node"], row["words"]) == ("cam-01", "fits-budget: too slow")
+
+
+def test_a_long_reason_is_bounded_in_the_list(said: Said, capsys: pytest.CaptureFixture[str]) -> None:
+    said("rollout", "start", "digits-1")
+    asyncio.run(fail(reason="too slow " * 40))
+    assert execute(["rollout", "list"]) == 0
+    assert capsys.readouterr().out.rstrip().endswith("too slow too s...")
+    assert said("rollout", "explain", "digits-1-r1")["reason"] == "too slow " * 40

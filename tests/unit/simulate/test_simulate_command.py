@@ -104,3 +104,12 @@ def test_a_policy_that_a_rollout_would_refuse_is_refused(tmp_path: Path, capsys:
     assert "large_first_wave = true" in err
     path.write_text(SCENARIO + 'large_first_wave = true\n[rollout.policy]\nwave_sizes = ["100%"]\n')
     assert execute(["simulate", str(path)]) == 0
+
+
+def test_a_short_simulation_counts_its_nodes_and_its_seconds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "short.toml"
+    path.write_text("hours = 0.01\n" + SCENARIO)
+    assert execute(["simulate", str(path)]) == 0
+    out = capsys.readouterr().out
+    assert "no rollout was started" in out
+    assert "10 nodes for 36 s, seed 1" in out
