@@ -21,7 +21,7 @@ from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.connection import AbstractConnection, UnixDomainSocketConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import NoScriptError, ReadOnlyError, RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from littoral.backoff import Backoff
@@ -200,6 +200,10 @@ class Connections:
                 reply, replicas = await pipe.execute()
         except TimeoutError as error:
             raise RedisTimeoutError(f"no answer after {REPLY_S + REPLICATED_S:g} s") from error
+        except ResponseError as error:
+            if "WAIT cannot be used with replica" in str(error):  # a primary that became a replica between the two
+                raise ReadOnlyError(str(error)) from error
+            raise
         return reply, int(replicas)
 
     async def _execute(self, *command: str | bytes | int) -> Any:
