@@ -13,6 +13,7 @@ import pytest
 
 from littoral_cloud.app import Core, open_core
 from littoral_cloud.cli import execute
+from littoral_cloud.cli.rollout_watch import of_wave
 from littoral_cloud.fleet.ledger import Change, Write
 from littoral_cloud.fleet.measurements import MeasurementRecord, measurement_id
 from littoral_cloud.fleet.records import (
@@ -345,3 +346,17 @@ def test_a_long_reason_is_bounded_in_the_list(said: Said, capsys: pytest.Capture
     assert execute(["rollout", "list"]) == 0
     assert capsys.readouterr().out.rstrip().endswith("too slow too s...")
     assert said("rollout", "explain", "digits-1-r1")["reason"] == "too slow " * 40
+
+
+def test_who_watches_reads_the_waves_number_and_its_nodes(said: Said) -> None:
+    said("rollout", "start", "digits-1", "--waves", "2")
+    asyncio.run(in_first_wave(UpdateState.SUCCEEDED))
+
+    async def words() -> list[str]:
+        async with open_core(load_settings()) as core:
+            _, rollout = await read_rollout(core.ledger, "digits-1-r1")
+            rollout = replace(rollout, waves_to_come=2)
+            wave = rollout.waves[0]
+            return [await of_wave(core, rollout, each) for each in (replace(wave, told=0, first=()), wave)]
+
+    assert asyncio.run(words()) == ["1 of 3, 2 nodes", "1 of 3, 2 nodes: cam-00, cam-01"]

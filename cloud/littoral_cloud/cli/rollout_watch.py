@@ -47,7 +47,7 @@ async def follow(core: Core, rollout_id: str, format: Format) -> None:
         while True:
             _, rollout = await read_rollout(core.ledger, rollout_id)
             wave = rollout.running_wave
-            who = await _of_wave(core, rollout, wave) if wave else ""
+            who = await of_wave(core, rollout, wave) if wave else ""
             missing = f"waits: {rollout.reason}" if rollout.state is RolloutState.PENDING and rollout.reason else ""
             if rollout.state is RolloutState.PENDING and isinstance(early := not_yet(rollout, rollout_id, core.clock()), Waits):
                 missing = f"waits for {'; '.join(early.waits_for)}"
@@ -75,7 +75,7 @@ async def follow(core: Core, rollout_id: str, format: Format) -> None:
         print(f"\n{name} serves {printable(given.name)}. {where}:\n\n{words}", flush=True)
 
 
-async def _of_wave(core: Core, rollout: Rollout, wave: Wave) -> str:
+async def of_wave(core: Core, rollout: Rollout, wave: Wave) -> str:
     """The words behind WAVE: "1 of 3, 12 nodes: a, b, c, d, e, and 7 more". Without names until the first node is asked."""
     names = ", ".join(await _first_of_wave(core, wave))
     head = f"{wave.number} of {rollout.waves_started + rollout.waves_to_come}, {counted(wave.size, 'node')}"
