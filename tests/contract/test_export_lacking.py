@@ -78,6 +78,7 @@ def test_the_layer_is_named_and_the_way_out(variant: str) -> None:
     assert f"another architecture for {RUNTIMES[variant]} nodes" in error.hint
 
 
+@pytest.mark.slow
 def test_what_torch_exports_and_onnxruntime_does_not_have_is_named_too() -> None:
     error = refused("onnx", Network(Squash(lambda x: torch.atan(x.double()).float())))
     assert error.message.startswith("onnx: layer 'middle' (Squash, which calls atan) cannot be exported: onnxruntime cannot load")

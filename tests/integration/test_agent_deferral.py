@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from littoral_cloud.fleet.nodes import view_nodes
 from littoral_cloud.fleet.profile import presence_of
 from littoral_cloud.fleet.records import Desired, DesiredModel, UpdateState
@@ -20,6 +22,7 @@ async def want(fleet: Fleet, digest: str, generation: int, defer_s: float) -> No
     await fleet.want(NODE, Desired(models={MODEL: wanted}))
 
 
+@pytest.mark.slow
 async def test_an_update_waits_for_the_battery_over_a_kill_of_the_agent_and_for_no_longer_than_it_may(
     fleet: Fleet, maker: Maker, folder: NodeFolder, tmp_path: Path
 ) -> None:

@@ -78,6 +78,7 @@ def laid_out(packaged: Packaged, folder: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ranks", RANKS, ids=str)
 async def test_every_rank_size_and_datatype(tmp_path: Path, ranks: range, measurer: Measurer) -> None:
     about = tensors(ranks)

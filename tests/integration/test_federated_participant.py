@@ -115,6 +115,7 @@ async def test_a_task_is_trained_once_and_answered_as_often_as_it_comes(node: No
     await again.close()
 
 
+@pytest.mark.slow
 async def test_a_coded_task_is_answered_coded_and_the_cached_answer_is_the_same(node: Node, participant: Participant) -> None:
     message = codec.encode(message_bytes("r.1.train.n"), quick=True)
     task = FederatedTask(

@@ -64,6 +64,7 @@ async def test_a_model_beyond_its_quota_of_memory_is_refused_and_the_other_one_s
     await agent.stop()
 
 
+@pytest.mark.slow
 async def test_a_newcomer_that_does_not_fit_beside_what_serves_is_refused_not_the_one_that_serves(
     fleet: Fleet, maker: Maker, folder: NodeFolder
 ) -> None:

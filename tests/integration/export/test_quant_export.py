@@ -111,6 +111,7 @@ def test_nothing_else_is_left_in_a_file(net: Trained, bench: Bench) -> None:
     assert artifact.bytes - weights < 1_000
 
 
+@pytest.mark.slow
 def test_what_changed_after_an_export_is_in_the_next_one(net: Trained, bench: Bench) -> None:
     module = copy.deepcopy(net.module)
     first = export(module, net.input, calibration=bench.calibration)

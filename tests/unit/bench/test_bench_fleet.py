@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from bench.fleet import growth, rollout, steady
 from bench.fleet.rows import keep, kept, stamped
 from bench.fleet.stage import Given
@@ -12,6 +14,7 @@ from bench.fleet.usage import slope
 from bench.report import record
 
 
+@pytest.mark.slow
 async def test_twenty_nodes_are_measured_and_written_down(tmp_path: Path) -> None:
     given = Given(20, seconds=2.0, place=tmp_path, trained=False)
     row = await steady.measured(given)
