@@ -269,7 +269,7 @@ def _list_reader(kind: Any, shell: Any, inner: Sequence[Any]) -> Reader:
         found: list[Any] = []
         try:
             for part in value:
-                found.append((fixed[len(found)] if fixed else each)(part))  # noqa: PERF401 - its length is the place of a refusal
+                found.append((fixed[len(found)] if fixed else each)(part))
         except _Wrong as wrong:
             raise wrong.below(f"[{len(found)}]") from wrong.__cause__
         return found if shell is list else tuple(found)
