@@ -31,7 +31,7 @@ def given(message: Any, field: str) -> Any:
 
 
 def finite_given(message: Any, field: str, of: str) -> float | None:
-    """As `_given`. `of`: the message's place, for the error."""
+    """As `given`. `of`: the message's place, for the error."""
     value = given(message, field)
     return None if value is None else finite(value, f"{of}.{field}")
 

@@ -21,7 +21,7 @@ from littoral.errors import FleetError, TooLarge
 from littoral_cloud.federation.faults import NOT_FINITE
 from littoral_cloud.fleet.blobs import BlobStore
 from littoral_cloud.fleet.edit import edit
-from littoral_cloud.fleet.ledger import AnnouncementFeed, Audit, Change, Fence, Ledger, Write, together
+from littoral_cloud.fleet.ledger import AnnouncementFeed, Audit, Change, Fence, Ledger, Write
 from littoral_cloud.fleet.profile import presence_of
 from littoral_cloud.fleet.records import Desired, FederatedTask, load
 
@@ -197,7 +197,8 @@ class Exchange:
 
 async def _written(news: AnnouncementFeed, pending: Collection[str]) -> list[str]:
     """Waits for news; gives which of these replies were written since. All of them, where news may have been lost."""
-    heard = {each.id for each in together(await anext(news), news.drain())}
+    await news.waiting()
+    heard = {each.id for each in news.drain()}
     return list(pending) if "" in heard else [id for id in heard if id in pending]
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from littoral.errors import FleetError
 from littoral_cloud.federation.run import Run, all_runs, next_run, sitting_out
-from littoral_cloud.fleet.ledger import Clock, Ledger, next_announcement
+from littoral_cloud.fleet.ledger import Clock, Ledger, news_within
 from littoral_cloud.fleet.presence import There, there
 from littoral_cloud.fleet.profile import PRESENCE, PROFILE, Profile, presences, with_profile
 from littoral_cloud.fleet.quarantine import KIND as TROUBLE
@@ -207,8 +207,7 @@ class Participants:
                     left_s = pool.away_s(self.clock())
                 if left_s <= 0:
                     break
-                if (changed := await next_announcement(news, left_s)) is not None:
-                    pool.look(changed.id)
+                await news_within(news, left_s)
         out = f"; {', '.join(sorted(without))} answered badly twice and sit this run out" if without else ""
         raise TooFewNodes(
             f"nodes: {len(pool.able)} can take part, {at_least} are needed{out}",

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 
 from littoral.backoff import Backoff
 from littoral.errors import Conflict, Unavailable
-from littoral_cloud.fleet.ledger import Announcement, AnnouncementFeed, Fence, Ledger, next_announcement, together
+from littoral_cloud.fleet.ledger import Announcement, AnnouncementFeed, Fence, Ledger, news_within
 from littoral_cloud.fleet.view import FleetView
 
 log = logging.getLogger(__name__)
@@ -85,8 +85,8 @@ async def keep_advancing(
 
 
 async def _next(announcements: AnnouncementFeed, within_s: float, coalesce_s: float) -> News:
-    if (first := await next_announcement(announcements, within_s)) is None:
+    if not await news_within(announcements, within_s):
         return frozenset()
     await asyncio.sleep(coalesce_s)
-    heard = together(first, announcements.drain())
+    heard = announcements.drain()
     return None if any(not each.id for each in heard) else heard  # no id: everything may have changed

@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
-from littoral_cloud.fleet.ledger import Announcement
+from littoral_cloud.fleet.ledger import Announcement, AnnouncementFeed
 
 
 class AnnouncementQueue(AsyncIterator[Announcement]):
@@ -31,10 +32,13 @@ class AnnouncementQueue(AsyncIterator[Announcement]):
         for kind in sorted(self.kinds):
             self.put(Announcement(kind, ""))
 
-    async def __anext__(self) -> Announcement:
+    async def waiting(self) -> None:
         while not self._waiting:
             self._woken.clear()
             await self._woken.wait()
+
+    async def __anext__(self) -> Announcement:
+        await self.waiting()
         return self._waiting.pop(next(iter(self._waiting)))
 
     def drain(self) -> frozenset[Announcement]:
@@ -44,3 +48,36 @@ class AnnouncementQueue(AsyncIterator[Announcement]):
 
     def __len__(self) -> int:
         return len(self._waiting)
+
+
+class Watchers:
+    """All that watch one source of announcements."""
+
+    def __init__(self) -> None:
+        self._queues: set[AnnouncementQueue] = set()
+
+    def join(self, kinds: frozenset[str]) -> AnnouncementQueue:
+        queue = AnnouncementQueue(kinds)
+        self._queues.add(queue)
+        return queue
+
+    def leave(self, queue: AnnouncementQueue) -> None:
+        self._queues.discard(queue)
+
+    @asynccontextmanager
+    async def watch(self, *kinds: str) -> AsyncIterator[AnnouncementFeed]:
+        queue = self.join(frozenset(kinds))
+        try:
+            yield queue
+        finally:
+            self.leave(queue)
+
+    def announce(self, announcement: Announcement) -> None:
+        for queue in self._queues:
+            if announcement.kind in queue.kinds:
+                queue.put(announcement)
+
+    def announce_all(self) -> None:
+        """Everything has to be read again."""
+        for queue in self._queues:
+            queue.put_all_again()

@@ -109,12 +109,6 @@ class Announcement:
     generation: int = field(default=0, compare=False)
 
 
-def together(first: Announcement, later: frozenset[Announcement]) -> frozenset[Announcement]:
-    """Of a document that is among both, the later one: it has the newer generation. Announcements of one document are equal, so
-    `{first} | later` would keep the older."""
-    return later | {first}
-
-
 class AnnouncementFeed(Protocol):
     """Announcements for one watcher. Of a document that was written many times since it was asked, there is one.
 
@@ -127,6 +121,10 @@ class AnnouncementFeed(Protocol):
     def __aiter__(self) -> AsyncIterator[Announcement]: ...
 
     async def __anext__(self) -> Announcement: ...
+
+    async def waiting(self) -> None:
+        """Returns when one waits, and takes none: `drain` has the newest of each document then."""
+        ...
 
     def drain(self) -> frozenset[Announcement]:
         """All that wait now; empties the queue."""
@@ -244,12 +242,13 @@ async def trail(ledger: Ledger, after: str = "-") -> AsyncIterator[AuditEntry]:
         after = page[-1].id
 
 
-async def next_announcement(news: AnnouncementFeed, within_s: float) -> Announcement | None:
-    """The next announcement; None where none comes in time."""
+async def news_within(news: AnnouncementFeed, within_s: float) -> bool:
+    """Returns when an announcement waits; False where none comes in time."""
     with suppress(TimeoutError):
         async with asyncio.timeout(within_s):
-            return await anext(news)
-    return None
+            await news.waiting()
+            return True
+    return False
 
 
 async def until(

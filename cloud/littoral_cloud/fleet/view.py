@@ -30,9 +30,9 @@ from typing import Any, Generic, TypeVar
 
 from littoral.backoff import Backoff
 from littoral.errors import FleetError, Unavailable
-from littoral_cloud.fleet.feed import AnnouncementQueue
+from littoral_cloud.fleet.feed import Watchers
 from littoral_cloud.fleet.interning import Interner
-from littoral_cloud.fleet.ledger import Announcement, AnnouncementFeed, Change, CommittedChange, Doc, Ledger, Write, together
+from littoral_cloud.fleet.ledger import Announcement, AnnouncementFeed, Change, CommittedChange, Doc, Ledger, Write
 
 R = TypeVar("R")
 
@@ -72,7 +72,7 @@ class FleetView:
         self._records = dict(records)
         self._held: dict[str, dict[str, Held[Any]]] = {kind: {} for kind in records}
         self._followers: list[tuple[frozenset[str], Follower]] = []
-        self._watchers: set[AnnouncementQueue] = set()
+        self._watchers = Watchers()
         self._interner = Interner(ALIKE, ALIKE_IN)
         self._reading = asyncio.Lock()  # an older reading is never applied after a newer one
         self._ready = asyncio.Event()
@@ -100,12 +100,8 @@ class FleetView:
     @asynccontextmanager
     async def watch(self, *kinds: str) -> AsyncIterator[AnnouncementFeed]:
         """Announcements of these kinds, each once the view holds what was written."""
-        watcher = AnnouncementQueue(frozenset(kinds))
-        self._watchers.add(watcher)
-        try:
-            yield watcher
-        finally:
-            self._watchers.discard(watcher)
+        async with self._watchers.watch(*kinds) as feed:
+            yield feed
 
     async def ready(self) -> None:
         """Returns once everything was read."""
@@ -131,7 +127,8 @@ class FleetView:
                     self._ready.set()
                     failures = 0
                     while True:
-                        heard = together(await anext(feed), feed.drain())
+                        await feed.waiting()
+                        heard = feed.drain()
                         async with self._changing(feed.since):
                             await self._apply(heard)
             except Unavailable as error:
@@ -207,7 +204,4 @@ class FleetView:
         for kinds, follower in self._followers:
             if kind in kinds:
                 follower(kind, id, after)
-        announcement = Announcement(kind, id, after.generation if after else 0)
-        for watcher in self._watchers:
-            if kind in watcher.kinds:
-                watcher.put(announcement)
+        self._watchers.announce(Announcement(kind, id, after.generation if after else 0))

@@ -36,7 +36,7 @@ from littoral_node.update.events import (
 )
 from littoral_node.update.growing import EVIDENCE_EVERY_S, GROWN, worth_a_report
 from littoral_node.update.opening import Standing, is_known, opened
-from littoral_node.update.state import ENDS, ERROR, ProbationPolicy, S, Update, step
+from littoral_node.update.state import ENDS, ProbationPolicy, S, Update, step
 from littoral_node.update.verdict import EARLY_FAILURES, Before, too_often, worse_on_examples
 
 __all__ = [
@@ -105,8 +105,7 @@ class SimulatedAgent:
         before = self.update
         if before is not None and self.busy:
             self.apply(Superseded(before.generation), now)
-        asked = wanted.probation
-        policy = ProbationPolicy(**asdict(replace(asked, error=asked.error or ERROR)))
+        policy = ProbationPolicy(**asdict(wanted.probation))
         standing = Standing(self.active, self.before, self.answers)
         update, event = opened(before, self.model, wanted.manifest_digest, wanted.generation, policy, standing)
         self.update = replace(update, defer_s=wanted.defer_s)

@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
 from littoral.errors import BadInput, Conflict, LostLease
-from littoral_cloud.fleet.feed import AnnouncementQueue
+from littoral_cloud.fleet.feed import Watchers
 from littoral_cloud.fleet.ledger import (
     IN_ORDER,
     Announcement,
@@ -46,7 +46,7 @@ class MemoryLedger:
         self._clock = clock
         self._docs: defaultdict[str, dict[str, Doc]] = defaultdict(dict)
         self._last: dict[tuple[str, str], int] = {}  # generation of documents that were deleted
-        self._watchers: set[AnnouncementQueue] = set()
+        self._watchers = Watchers()
         self._position = 0
         self._leases: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._tokens: defaultdict[str, int] = defaultdict(int)
@@ -102,9 +102,9 @@ class MemoryLedger:
         self._written_lines += [(self._clock(), line) for line in change.audit]
         announced = [w for w in change.writes if not isinstance(w, Write) or not w.quiet]
         for write in announced:
-            self._announce(Announcement(write.kind, write.id, generations[write.kind, write.id]))
+            self._watchers.announce(Announcement(write.kind, write.id, generations[write.kind, write.id]))
         if change.audit:
-            self._announce(Announcement("audit", ""))
+            self._watchers.announce(Announcement("audit", ""))
         if not announced and not change.audit:
             return CommittedChange(generations)
         self._position += 1
@@ -137,19 +137,10 @@ class MemoryLedger:
         docs[write.id] = Doc(write.kind, write.id, generation + 1, body)
         return generation + 1
 
-    def _announce(self, announcement: Announcement) -> None:
-        for watcher in self._watchers:
-            if announcement.kind in watcher.kinds:
-                watcher.put(announcement)
-
     @asynccontextmanager
     async def watch(self, *kinds: str) -> AsyncIterator[AnnouncementFeed]:
-        watcher = AnnouncementQueue(frozenset(kinds))
-        self._watchers.add(watcher)
-        try:
-            yield watcher
-        finally:
-            self._watchers.discard(watcher)
+        async with self._watchers.watch(*kinds) as feed:
+            yield feed
 
     @asynccontextmanager
     async def lease(self, name: str, *, ttl_s: float = 10.0) -> AsyncIterator[Fence]:

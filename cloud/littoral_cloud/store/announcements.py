@@ -22,7 +22,7 @@ from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import RedisError
 
 from littoral.errors import Unavailable
-from littoral_cloud.fleet.feed import AnnouncementQueue
+from littoral_cloud.fleet.feed import AnnouncementQueue, Watchers
 from littoral_cloud.fleet.ledger import Announcement
 from littoral_cloud.store.connection import BACKOFF, Connections
 
@@ -46,7 +46,7 @@ class Announcements:
         self._connections = connections
         self._stream = stream
         self._count = count
-        self._watchers: set[AnnouncementQueue] = set()
+        self._watchers = Watchers()
         self._listening = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._moved = asyncio.Condition()
@@ -54,8 +54,7 @@ class Announcements:
 
     async def join(self, kinds: frozenset[str]) -> AnnouncementQueue:
         """From here on nothing is missed. Raises Unavailable where Redis stays away."""
-        watcher = AnnouncementQueue(kinds)
-        self._watchers.add(watcher)
+        watcher = self._watchers.join(kinds)
         if self._task is None:
             self._task = asyncio.create_task(self._run())
         try:
@@ -75,7 +74,7 @@ class Announcements:
             await self._moved.wait_for(lambda: self._last is not None and self._last[0] >= number)
 
     def leave(self, watcher: AnnouncementQueue) -> None:
-        self._watchers.discard(watcher)
+        self._watchers.leave(watcher)
 
     async def close(self) -> None:
         if self._task is not None:
@@ -113,7 +112,7 @@ class Announcements:
             return
         newest = await _ask(connection, "XREVRANGE", self._stream, "+", "-", "COUNT", 1)
         if self._last is not None:
-            self._announce_all()
+            self._watchers.announce_all()
         self._last = _number_and_nonce(newest[0][0]) if newest else _START
 
     async def _read(self, connection: AbstractConnection) -> None:
@@ -124,21 +123,14 @@ class Announcements:
             number, nonce = _number_and_nonce(id)
             if number != self._last[0] + 1:
                 log.warning("redis: changes %d to %d were cut off before they were read", self._last[0] + 1, number - 1)
-                self._announce_all()
+                self._watchers.announce_all()
             self._last = number, nonce
             self._announce(fields)
 
     def _announce(self, fields: Sequence[bytes]) -> None:
         for kind, written in zip(fields[::2], fields[1::2], strict=True):
             generation, _, id = written.decode().partition(" ")
-            announcement = Announcement(kind.decode(), id, int(generation))
-            for watcher in self._watchers:
-                if announcement.kind in watcher.kinds:
-                    watcher.put(announcement)
-
-    def _announce_all(self) -> None:
-        for watcher in self._watchers:
-            watcher.put_all_again()
+            self._watchers.announce(Announcement(kind.decode(), id, int(generation)))
 
 
 async def _ask(connection: AbstractConnection, *command: str | int) -> Any:

@@ -22,7 +22,7 @@ from littoral_node.transfer.blobs import NodeBlobs
 from littoral_node.update.growing import EVIDENCE_EVERY_S
 from littoral_node.update.job import Kit
 from littoral_node.update.journal import UpdateJournal
-from littoral_node.update.state import ERROR, ProbationPolicy, S
+from littoral_node.update.state import ProbationPolicy, S
 from littoral_node.update.updater import ModelUpdater
 
 MOST_MODELS = 64
@@ -239,7 +239,7 @@ def _policy_from(policy: session_pb2.ProbationPolicy) -> ProbationPolicy:
             raise BadInput(f"desired.probation.{field}: {value} is not a number from 0 to {LONGEST_PROBATION_S:.0f}")
     if not 0 <= policy.error <= 1:
         raise BadInput(f"desired.probation.error: {policy.error} is not a chance, from 0 to 1")
-    return ProbationPolicy(**values, compare=policy.compare, error=policy.error or ERROR)
+    return ProbationPolicy(**values, compare=policy.compare, error=policy.error)
 
 
 def _defer_from(model: session_pb2.DesiredModel) -> float:

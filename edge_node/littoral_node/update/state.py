@@ -108,7 +108,7 @@ class ProbationPolicy:
     shadow_s: float = 0.0  # before the probation
     compare: int = 0
     evidence_s: float = 0.0
-    error: float = ERROR  # the chance that a good model fails by this node's judgement
+    error: float = 0.0  # the chance that a good model fails by this node's judgement; 0: ERROR
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from littoral_node.update.chance import surely_fewer, surely_more, surely_more_early
 from littoral_node.update.events import Findings
-from littoral_node.update.state import ProbationPolicy
+from littoral_node.update.state import ERROR, ProbationPolicy
 
 EARLY_FAILURES = 5
 """The fewest failed requests that end a probation before its time."""
@@ -35,7 +35,7 @@ def worse_on_examples(findings: Findings, policy: ProbationPolicy) -> tuple[str,
         return None
     drop = findings.previous_accuracy - findings.accuracy
     right, right_before = (round(share * findings.examples) for share in (findings.accuracy, findings.previous_accuracy))
-    if drop <= policy.max_accuracy_drop or not surely_fewer(right, findings.examples, right_before, policy.error / RULES):
+    if drop <= policy.max_accuracy_drop or not surely_fewer(right, findings.examples, right_before, _error_of_a_rule(policy)):
         return None
     detail = (
         f"accuracy {findings.accuracy:.4f}, before {findings.previous_accuracy:.4f}, on {findings.examples} examples of this "
@@ -51,7 +51,7 @@ def too_often(findings: Findings, policy: ProbationPolicy, before: Before, *, fi
     Args:
         final: the probation is over; before, only EARLY_FAILURES and more end it.
     """
-    half = policy.error / RULES / 2  # one for the end, one for all looks before
+    half = _error_of_a_rule(policy) / 2  # one for the end, one for all looks before
 
     def many(count: int, of: int, count_before: int) -> bool:
         counts = (count, of, count_before, before.requests, policy.max_failure_rate)
@@ -66,3 +66,7 @@ def too_often(findings: Findings, policy: ProbationPolicy, before: Before, *, fi
         refused = f"{findings.turned_away} of {came} requests are refused that the model before answers"
         return "refuses-requests", f"{refused}, allowed are {policy.max_failure_rate:.2%}"
     return None
+
+
+def _error_of_a_rule(policy: ProbationPolicy) -> float:
+    return (policy.error or ERROR) / RULES
