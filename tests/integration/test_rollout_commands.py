@@ -109,7 +109,9 @@ def test_a_dry_run_says_who_gets_what_and_writes_nothing(said: Said, capsys: pyt
     found = said("rollout", "start", "digits-1", "--dry-run")
     assert [len(wave["nodes"]) for wave in found["waves"]] == [1, 7, 22]
     assert (found["bytes"], found["written"]) == (NODES * len(CONTENT), False)
-    assert found["shares"] == [{"hardware_class": "small", "student": "cnn", "nodes": NODES, "bytes_each": len(CONTENT)}]
+    [share] = found["shares"]
+    assert (share["hardware_class"], share["student"], share["nodes"]) == ("small", "cnn", NODES)
+    assert (share["bytes_each"], share["least_bytes_each"], share["possible"]) == (len(CONTENT), len(CONTENT), [])
     assert [(no["rule"], no["nodes"]) for no in found["left_out"]] == [("has-runtime", [f"cam-{NODES}"])]
     assert said("rollout", "list") == []
     assert execute(["rollout", "start", "digits-1", "--waves", "50%", "--dry-run"]) == 0
@@ -118,6 +120,23 @@ def test_a_dry_run_says_who_gets_what_and_writes_nothing(said: Said, capsys: pyt
     assert "cam-00, cam-01, cam-02, cam-03, cam-04, and 10 more" in table
     assert table.endswith("nothing was written\n")
     assert said("rollout", "start", "nothing", "--dry-run", code=4)["error"]["code"] == "not-found"
+
+
+def test_a_dry_run_of_what_nothing_has_measured_lists_the_waves(said: Said, capsys: pytest.CaptureFixture[str]) -> None:
+    async def forget() -> None:
+        async with open_core(load_settings()) as core:
+            for doc in await core.ledger.all("measurement"):
+                await core.ledger.commit(Change((Write("measurement", doc.id, None, doc.generation),)))
+
+    asyncio.run(forget())
+    found = said("rollout", "start", "digits-1", "--dry-run")
+    assert [len(wave["nodes"]) for wave in found["waves"]] == [1, 7, 22]
+    assert [(share["student"], share["possible"]) for share in found["shares"]] == [("to be measured", ["cnn"])]
+    assert execute(["rollout", "start", "digits-1", "--dry-run"]) == 0
+    table = capsys.readouterr().out
+    assert "to be measured: cnn" in table
+    assert "get the student that fits best once their class has measured: 30 nodes: cam-00, " in table
+    assert "first: cam-00, cam-01, cam-02 to measure 1 of 1 candidates for small\n" in table
 
 
 def test_a_large_first_wave_has_to_be_confirmed(said: Said) -> None:

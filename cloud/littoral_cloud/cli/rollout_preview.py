@@ -41,22 +41,26 @@ async def print_preview(core: Core, release: Release, policy: RolloutPolicy, for
 
 
 def _json(found: RolloutPreview) -> dict[str, Any]:
-    waves = [{"nodes": names, "bytes": size} for names, size in found.waves]
-    return {**asdict(found), "waves": waves, "bytes": found.bytes}
+    return {**asdict(found), "bytes": found.bytes, "least_bytes": found.least_bytes}
 
 
 def _print(found: RolloutPreview, release_id: str) -> None:
     waves = [
-        {"wave": number, "nodes": len(names), "bytes": size, "first": ", ".join(first_of(names))}
-        for number, (names, size) in enumerate(found.waves, 1)
+        {
+            "wave": number,
+            "nodes": len(wave.nodes),
+            "bytes": _range(wave.least_bytes, wave.bytes),
+            "first": ", ".join(first_of(wave.nodes)),
+        }
+        for number, wave in enumerate(found.waves, 1)
     ]
     shares = [
         {
             "class": share.hardware_class,
-            "student": share.student,
+            "student": share.student + (f": {', '.join(first_of(share.possible))}" if share.possible else ""),
             "nodes": share.nodes,
-            "bytes_each": share.bytes_each,
-            "bytes": share.nodes * share.bytes_each,
+            "bytes_each": _range(share.least_bytes_each, share.bytes_each),
+            "bytes": _range(share.nodes * share.least_bytes_each, share.nodes * share.bytes_each),
         }
         for share in found.shares
     ]
@@ -73,14 +77,18 @@ def _print(found: RolloutPreview, release_id: str) -> None:
         emit(line)
 
 
+def _range(least: int, most: int) -> str:
+    return str(most) if least == most else f"{least} to {most}"
+
+
 def _lines(found: RolloutPreview, release_id: str) -> list[str]:
-    planned = sum(len(names) for names, _ in found.waves)
+    planned = sum(len(wave.nodes) for wave in found.waves)
     lines = [f"{release_id}: {planned} nodes in {len(found.waves)} waves, at most {found.bytes} bytes to download"]
     if found.already:
         lines.append(f"{found.already} nodes serve their student already")
     if found.unmeasured:
         first = ", ".join(first_of(found.unmeasured))
-        lines.append(f"not measured yet, so in no wave above: {len(found.unmeasured)} nodes: {first}")
+        lines.append(f"get the student that fits best once their class has measured: {len(found.unmeasured)} nodes: {first}")
     lines += [f"first: {who}" for who in found.to_measure]
     if found.closed:
         first = ", ".join(first_of(found.closed))

@@ -102,6 +102,12 @@ def choose(
     return chosen
 
 
+def possible_for(presence: Presence, artifacts: Sequence[Artifact], *, model: str, floor: float = LEAST) -> tuple[Artifact, ...]:
+    """The artifacts that the node could get if they cost it nothing: what no measurement can change excludes the others."""
+    budget, free = presence.budget_for(model), MeasurementRecord(manifest_digest="", node_id="", hardware_class="")
+    return tuple(a for a in artifacts if takes(a, presence) and a.score >= floor and not excesses(as_measured(a, free), budget))
+
+
 def explain(
     node_id: str,
     presence: Presence,

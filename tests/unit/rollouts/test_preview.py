@@ -7,7 +7,7 @@ from dataclasses import replace
 from littoral.budget import Budget
 from littoral_cloud.fleet.measurements import MeasurementRecord, measurement_id
 from littoral_cloud.fleet.records import Enrolment, Node, Release, dump
-from littoral_cloud.rollouts.preview import PREVIEW, LeftOut, RolloutPreview, Share, new_rollout, preview
+from littoral_cloud.rollouts.preview import PREVIEW, TO_MEASURE, LeftOut, RolloutPreview, Share, new_rollout, preview
 from littoral_cloud.rollouts.seen import RolloutView
 from littoral_cloud.rollouts.state import RolloutPolicy
 from tests.kit.rollout_world import Fate, World, artifact
@@ -57,12 +57,12 @@ def test_the_preview_is_what_the_rollout_then_does() -> None:
     documents = dict(world.docs)
     said = looked(world, release)
     assert world.docs == documents, "nothing is written"
-    assert [(len(names), size) for names, size in said.waves] == [(1, 4_000), (4, 8_600), (15, 30_400)]
-    assert said.shares == (Share("strong", "large", 10, 4_000), Share("weak", "small", 10, 300))
+    assert [(len(wave.nodes), wave.bytes) for wave in said.waves] == [(1, 4_000), (4, 8_600), (15, 30_400)]
+    assert said.shares == (Share("strong", "large", 10, 4_000, 4_000), Share("weak", "small", 10, 300, 300))
     assert (said.bytes, said.left_out, said.unmeasured, said.to_measure) == (43_000, (), (), ())
     id = world.start(release)
     run(world, id)
-    assert [tuple(f"name-{id}" for id in nodes) for nodes in world.waves(id)] == [names for names, _ in said.waves]
+    assert [tuple(f"name-{id}" for id in nodes) for nodes in world.waves(id)] == [wave.nodes for wave in said.waves]
 
 
 def test_who_is_left_out_is_grouped_by_reason() -> None:
@@ -82,17 +82,58 @@ def test_who_is_left_out_is_grouped_by_reason() -> None:
         LeftOut("accepted", "is rejected", ("name-n00",)),
         LeftOut("connected", "is offline", ("name-gone",)),
     )
-    assert sum(len(names) for names, _ in said.waves) == 7
+    assert sum(len(wave.nodes) for wave in said.waves) == 7
 
 
-def test_what_is_not_measured_yet_is_in_no_wave_and_is_said() -> None:
+def test_a_release_that_no_node_has_measured_is_listed_by_waves_with_the_students_that_are_possible() -> None:
+    world = fleet(20)
+    release = world.release(1, LARGE, SMALL)
+    said = looked(world, release)
+    assert [(len(wave.nodes), wave.least_bytes, wave.bytes) for wave in said.waves] == [
+        (1, 300, 4_000),
+        (4, 1_200, 8_600),
+        (15, 4_500, 30_400),
+    ]
+    assert said.shares == (
+        Share("strong", TO_MEASURE, 10, 4_000, 300, ("large", "small")),
+        Share("weak", TO_MEASURE, 10, 300, 300, ("small",)),  # the large one is above their budget, whatever they measure
+    )
+    assert (len(said.unmeasured), said.left_out) == (20, ())
+    assert len(said.to_measure) == 2
+    id = world.start(release)
+    run(world, id)
+    assert [tuple(f"name-{id}" for id in nodes) for nodes in world.waves(id)] == [wave.nodes for wave in said.waves]
+    sent = sum(TRAVELS[a.manifest_digest] for a in world.assignments(id).values())
+    assert said.least_bytes <= sent <= said.bytes
+
+
+def test_classes_that_have_measured_stand_beside_those_that_have_not_in_the_order_of_their_turns() -> None:
     world = fleet(6)
     measured(world, "strong")
     said = looked(world, world.release(1, LARGE, SMALL))
     assert said.unmeasured == ("name-n01", "name-n03", "name-n05")
     assert said.to_measure == ("name-n01, name-n03, name-n05 to measure 2 of 2 candidates for weak",)
     assert said.left_out == ()
-    assert [names for names, _ in said.waves] == [("name-n00",), ("name-n02", "name-n04")]
+    assert [wave.nodes for wave in said.waves] == [("name-n00",), tuple(f"name-n0{number}" for number in range(1, 6))]
+    assert said.shares[0] == Share("strong", "large", 3, 4_000, 4_000)
+
+
+def test_what_no_measurement_can_change_leaves_a_node_out() -> None:
+    world = fleet(1)
+    world.add_node("tiny", serving=OLD.manifest_digest, kind="tiny", budget=Budget(artifact_bytes=100))
+    world.add_node("good", serving=(best := artifact("best", accuracy=0.999)).manifest_digest, kind="strong")
+    world.put("artifact", best.manifest_digest, dump(best))
+    said = looked(world, world.release(1, SMALL), RolloutPolicy(max_accuracy_loss=0.001))
+    assert [wave.nodes for wave in said.waves] == [("name-n00",)]
+    assert {no.nodes: no.rule for no in said.left_out} == {("name-good", "name-tiny"): "fits-budget"}
+
+
+def test_one_candidate_that_a_node_could_not_run_leaves_the_others_possible() -> None:
+    world = fleet(1)
+    failed = MeasurementRecord(manifest_digest=LARGE.manifest_digest, node_id="n00", hardware_class="strong", failure="no-memory")
+    world.put("measurement", measurement_id(LARGE.manifest_digest, "n00"), dump(failed))
+    said = looked(world, world.release(1, LARGE, SMALL))
+    assert said.shares == (Share("strong", TO_MEASURE, 1, 300, 300, ("small",)),)
 
 
 def test_nodes_that_serve_their_student_are_counted_and_older_rollouts_are_named() -> None:
