@@ -10,21 +10,34 @@ import random
 import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 from littoral import __version__
-from littoral.errors import FleetError
-from littoral.fleet.v1 import blob_pb2_grpc, enrolment_pb2_grpc, escalation_pb2_grpc, session_pb2_grpc
+from littoral.fleet.v1 import (
+    blob_pb2,
+    blob_pb2_grpc,
+    enrolment_pb2,
+    enrolment_pb2_grpc,
+    escalation_pb2,
+    escalation_pb2_grpc,
+    session_pb2,
+    session_pb2_grpc,
+)
 from littoral.transport import asked_at, join_address
 from littoral_cloud.api.blob_service import BlobServicer
 from littoral_cloud.api.enrolment_service import EnrolmentServicer
 from littoral_cloud.api.escalation_service import EscalationServicer
+from littoral_cloud.api.health_service import add_health
 from littoral_cloud.api.hub import SessionHub
+from littoral_cloud.api.listener_certificates import ListenerCertificates
 from littoral_cloud.api.open_files import ConnectionLimits, limits, room_for
-from littoral_cloud.api.server import Listener, TlsIdentity
+from littoral_cloud.api.server import Listener
 from littoral_cloud.api.session_service import SessionServicer
 from littoral_cloud.api.session_terms import SessionTerms
 from littoral_cloud.app import Core, open_core
+from littoral_cloud.counting.durations import LabelledDurations
+from littoral_cloud.counting.transfer_counts import TransferCounts
 from littoral_cloud.federation.controller import RunController
 from littoral_cloud.federation.run import KIND as RUN
 from littoral_cloud.federation.run import Run
@@ -33,6 +46,8 @@ from littoral_cloud.fleet.migrations import Migrations
 from littoral_cloud.fleet.quarantine import QuarantinePolicy
 from littoral_cloud.fleet.telemetry_desk import FLUSH_INTERVALS
 from littoral_cloud.fleet.view import FleetView
+from littoral_cloud.health.health import CoordinatorHealth, ProcessCounts
+from littoral_cloud.health.readiness import Validity
 from littoral_cloud.local.discovery import Serving, claimed
 from littoral_cloud.loop import Loop
 from littoral_cloud.quarantine.controller import QuarantineController
@@ -53,12 +68,6 @@ DRAIN_S = 2.0
 
 STOP_S = 1.0
 """And streams of blobs this long to end: they resume elsewhere."""
-
-RENEW_SHARE = 1 / 3
-"""New connections are shown another certificate once this share of the present one's life is over."""
-
-RENEW_LOOK_S = 3600.0
-"""How often that is looked at: by the wall clock, since a machine may have slept."""
 
 
 def reachable_host(settings: CloudSettings) -> str:
@@ -106,19 +115,24 @@ async def _serve(
     ready: Callable[[Serving], None],
     asked: asyncio.Event,
 ) -> None:
+    certificates = ListenerCertificates(core.trust.ca, (*core.settings.public_names, asked_at(core.settings.host)), core.clock)
+    fleet = SeenFleet(FleetView(core.ledger, {**RECORDS, RUN: Run}), core.settings.approval_above)
+    health = _health(core, hub, fleet, certificates)
     async with (
         _teachers(core) as teachers,
-        _listening(core, hub, teachers, room) as (serving, certificates),
+        _listening(core, hub, teachers, room, certificates, health) as serving,
         asyncio.TaskGroup() as tasks,
     ):
         hub.listens_at(serving.fleet)
-        running = [tasks.create_task(run, name=name) for name, run in _controllers(core, hub, teachers, certificates).items()]
+        runs = _controllers(core, hub, fleet, teachers) | {"certificates": certificates.renew_for_ever(), "health": health.run()}
+        running = [tasks.create_task(run, name=name) for name, run in runs.items()]
         running.append(tasks.create_task(_log_counts(core, hub, asked), name="counts"))
         serving.write(core.settings.data_dir)
         try:
             ready(serving)
             await stop.wait()
             log.info("draining")
+            health.readiness.drain()
             await hub.drain(DRAIN_S)
         finally:
             serving.withdraw(core.settings.data_dir)
@@ -134,11 +148,26 @@ async def _log_counts(core: Core, hub: SessionHub, asked: asyncio.Event) -> None
         log.info("counts: %s", json.dumps(counts))
 
 
-def _controllers(core: Core, hub: SessionHub, teachers: TeacherService, certificates: _Certificates) -> dict[str, Any]:
+def _health(core: Core, hub: SessionHub, fleet: SeenFleet, certificates: ListenerCertificates) -> CoordinatorHealth:
+    blobs = Path(core.settings.blobs) if core.settings.blobs and "://" not in core.settings.blobs else None
+    counted = ProcessCounts(
+        coordinator=hub.coordinator,
+        ledger=core.ledger,
+        sessions=hub.counts,
+        sessions_open=lambda: hub.sessions,
+        desk=hub.desk,
+        calls=LabelledDurations(),
+        transfers=TransferCounts(),
+        certificates=lambda: (Validity("listeners", *certificates.validity), Validity("ca", *core.trust.ca.validity)),
+        folders={"data": core.settings.data_dir, **({"blobs": blobs} if blobs else {})},
+    )
+    return CoordinatorHealth(counted, fleet, core.clock)
+
+
+def _controllers(core: Core, hub: SessionHub, fleet: SeenFleet, teachers: TeacherService) -> dict[str, Any]:
     """What runs beside the listeners, by name."""
     rng = random.Random()  # noqa: S311 - jitter
-    view = FleetView(core.ledger, {**RECORDS, RUN: Run})
-    fleet, settings = SeenFleet(view, core.settings.approval_above), core.settings
+    view, settings = fleet.view, core.settings
     left_out = QuarantinePolicy(settings.quarantine_failures, settings.quarantine_within_s, settings.quarantine_lasts_s)
     running: dict[str, Any] = {
         "view": view.run(),
@@ -146,7 +175,6 @@ def _controllers(core: Core, hub: SessionHub, teachers: TeacherService, certific
         "audit": core.witness.follow(core.ledger),
         "teacher": teachers.open(),
         "migrations": Migrations(core.ledger).run(),
-        "certificates": certificates.renew_for_ever(),
         "rollouts": rollouts.Controller(core.ledger, fleet, core.clock, rng).run(),
         "choice": Rechooser(core.ledger, fleet, core.clock, rng).run(),
         "federated runs": RunController(core.ledger, core.settings.data_dir, core.clock, rng).run(),
@@ -156,43 +184,6 @@ def _controllers(core: Core, hub: SessionHub, teachers: TeacherService, certific
     if settings.auto_loop:
         running["loop"] = Loop(core, view, rng).run()
     return running
-
-
-class _Certificates:
-    """One certificate, which both listeners show; another before it expires."""
-
-    def __init__(self, core: Core) -> None:
-        self._core = core
-        self._listeners: list[tuple[Listener, Callable[[], TlsIdentity]]] = []
-        self._issue()
-
-    def enrolment(self) -> TlsIdentity:
-        return TlsIdentity(self._issued.private_key_pem, self._issued.chain_pem)
-
-    def fleet(self) -> TlsIdentity:
-        return TlsIdentity(self._issued.private_key_pem, self._issued.chain_pem, self._core.trust.ca.pem)
-
-    def follow(self, listener: Listener, identity: Callable[[], TlsIdentity]) -> None:
-        self._listeners.append((listener, identity))
-
-    async def renew_for_ever(self) -> None:
-        while True:
-            await asyncio.sleep(RENEW_LOOK_S)
-            if self._core.clock() < self._renew_at:
-                continue
-            try:
-                self._issue()
-            except FleetError as error:
-                log.error("the listeners keep their certificate, which ends soon: %s", error)
-                continue
-            for listener, identity in self._listeners:
-                await listener.renew(identity())
-                log.info("%s listener: shows a new certificate", listener.name)
-
-    def _issue(self) -> None:
-        settings, now = self._core.settings, self._core.clock()
-        self._issued = self._core.trust.ca.issue_server((*settings.public_names, asked_at(settings.host)), now)
-        self._renew_at = now + (self._issued.expires_at - now) * RENEW_SHARE
 
 
 @asynccontextmanager
@@ -215,20 +206,32 @@ async def _teachers(core: Core) -> AsyncIterator[TeacherService]:
 
 @asynccontextmanager
 async def _listening(
-    core: Core, hub: SessionHub, teachers: TeacherService, room: ConnectionLimits
-) -> AsyncIterator[tuple[Serving, _Certificates]]:
-    settings = core.settings
-    certificates = _Certificates(core)
+    core: Core,
+    hub: SessionHub,
+    teachers: TeacherService,
+    room: ConnectionLimits,
+    certificates: ListenerCertificates,
+    health: CoordinatorHealth,
+) -> AsyncIterator[Serving]:
+    settings, counted = core.settings, health.counted
     rng = random.Random()  # noqa: S311 - jitter
     terms = SessionTerms(__version__, settings.heartbeat_interval_s, settings.telemetry_interval_s, core.clock, rng)
 
     def register_fleet(server: Any) -> None:
         session_pb2_grpc.add_SessionServiceServicer_to_server(SessionServicer(core.ledger, hub, terms, core.trust.ca), server)
-        blob_pb2_grpc.add_BlobServiceServicer_to_server(BlobServicer(core.ledger, core.blobs, core.clock), server)
+        blobs = BlobServicer(core.ledger, core.blobs, core.clock, counted.transfers)
+        blob_pb2_grpc.add_BlobServiceServicer_to_server(blobs, server)
         escalation_pb2_grpc.add_EscalationServiceServicer_to_server(EscalationServicer(core.ledger, teachers, core.clock), server)
+        add_health(health.readiness, server, session_pb2, blob_pb2, escalation_pb2)
 
     fleet = await Listener.start(
-        "fleet", settings.host, settings.fleet_port, certificates.fleet(), register_fleet, most=room.fleet_connections
+        "fleet",
+        settings.host,
+        settings.fleet_port,
+        certificates.fleet(),
+        register_fleet,
+        most=room.fleet_connections,
+        calls=counted.calls,
     )
     try:
         certificates.follow(fleet, certificates.fleet)
@@ -239,6 +242,7 @@ async def _listening(
                 core.ledger, core.trust.ca, core.trust.signing_keys(), fleet_address, core.clock, random.SystemRandom()
             )
             enrolment_pb2_grpc.add_EnrolmentServiceServicer_to_server(servicer, server)
+            add_health(health.readiness, server, enrolment_pb2)
 
         enrolment = await Listener.start(
             "enrolment",
@@ -247,10 +251,11 @@ async def _listening(
             certificates.enrolment(),
             register_enrolment,
             most=room.enrolment_connections,
+            calls=counted.calls,
         )
         try:
             certificates.follow(enrolment, certificates.enrolment)
-            yield Serving(join_address(reachable_host(settings), enrolment.port), fleet_address, os.getpid()), certificates
+            yield Serving(join_address(reachable_host(settings), enrolment.port), fleet_address, os.getpid())
         finally:
             await enrolment.stop(STOP_S)
     finally:

@@ -19,9 +19,9 @@ import pytest
 
 from littoral.errors import RuntimeFailure
 from littoral.manifest import Output
+from littoral.usage import rss_bytes
 from littoral_node.machine.memory import give_back
 from littoral_node.runtimes import REGISTRY, Model, load, ran_on, why_not
-from littoral_node.telemetry.counting import rss_bytes
 from tests.kit.models import CLASSES, SHAPE, artifact, images, logits_of, weights
 from tests.kit.stand_ins import stand_in
 

@@ -14,11 +14,12 @@ import grpc.aio
 from cryptography import x509  # noqa: F401 - the agent has it too
 
 from littoral.fleet.v1 import session_pb2
+from littoral.usage import rss_bytes
 from littoral_node.runtimes import load
 from littoral_node.serving.rest import HttpServer
 from littoral_node.serving.service import Service
 from littoral_node.serving.slots import Served, Slots
-from littoral_node.telemetry.counting import TelemetryWindows, rss_bytes
+from littoral_node.telemetry.counting import TelemetryWindows
 from tests.kit.models import artifact
 
 

@@ -15,6 +15,7 @@ from littoral.fleet.v1 import blob_pb2, blob_pb2_grpc
 from littoral.transport import CHUNK_BYTES, MAX_BLOB_BYTES
 from littoral_cloud.api.errors import OutOfRange, WrongOffset
 from littoral_cloud.api.peer import accepted
+from littoral_cloud.counting.transfer_counts import TransferCounts
 from littoral_cloud.fleet.blobs import BlobStore
 from littoral_cloud.fleet.ledger import Clock, Ledger
 from littoral_cloud.fleet.transfers import Readers, note_upload, task_of
@@ -26,11 +27,12 @@ SILENCE_S = 60.0
 class BlobServicer(blob_pb2_grpc.BlobServiceServicer):
     """An accepted node may get what its desired state names; one that a federated run waits for may put its reply."""
 
-    def __init__(self, ledger: Ledger, blobs: BlobStore, clock: Clock) -> None:
+    def __init__(self, ledger: Ledger, blobs: BlobStore, clock: Clock, counts: TransferCounts | None = None) -> None:
         self._ledger = ledger
         self._blobs = blobs
         self._clock = clock
         self._readers = Readers(ledger, blobs)
+        self._counts = counts or TransferCounts()
         self._uploads: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()  # by digest
 
     async def GetBlob(self, request: blob_pb2.GetBlobRequest, context: grpc.aio.ServicerContext[Any, Any]) -> None:
@@ -46,8 +48,10 @@ class BlobServicer(blob_pb2_grpc.BlobServiceServicer):
             await asyncio.to_thread(file.seek, request.offset)
             chunk = await asyncio.to_thread(file.read, CHUNK_BYTES)
             await context.write(blob_pb2.GetBlobResponse(total_bytes=total, data=chunk))
+            self._counts.sent_bytes += len(chunk)
             while chunk := await asyncio.to_thread(file.read, CHUNK_BYTES):
                 await context.write(blob_pb2.GetBlobResponse(data=chunk))
+                self._counts.sent_bytes += len(chunk)
         finally:
             file.close()
 
@@ -88,6 +92,7 @@ class BlobServicer(blob_pb2_grpc.BlobServiceServicer):
                 raise TooLarge(f"blob {digest[:19]}: more came than the {total} bytes that its header names")
             await asyncio.to_thread(self._blobs.append, digest, stored, part.data)
             stored += len(part.data)
+            self._counts.received_bytes += len(part.data)
         if stored < total:
             raise Unavailable(f"blob {digest[:19]}: ended at {stored} of {total} bytes", hint="go on from there")
         await asyncio.to_thread(self._blobs.complete, digest, total)

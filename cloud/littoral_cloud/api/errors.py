@@ -1,7 +1,9 @@
-"""The one place where errors become gRPC status codes. Nothing else in the servicers knows a status code."""
+"""The one place where errors become gRPC status codes, and where calls are counted and get their ids. Nothing else in the
+servicers knows a status code."""
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -23,7 +25,9 @@ from littoral.errors import (
     Untrusted,
     is_full,
 )
+from littoral_cloud.counting.durations import LabelledDurations
 from littoral_cloud.fleet.renewal import NotDue
+from littoral_cloud.logs.request_id import HEADER, begin_request
 
 log = logging.getLogger(__name__)
 
@@ -83,32 +87,56 @@ _REBUILD = {
 }
 
 
-class ErrorInterceptor(grpc.aio.ServerInterceptor):
-    """Ends every call whose handler raises with the error's status; handlers are coroutines that read and write the context."""
+class CallInterceptor(grpc.aio.ServerInterceptor):
+    """Around every call: gives it its request id, counts it, and ends one whose handler raises with the error's status.
+
+    Handlers are coroutines that read and write the context. The id is in the trailing metadata of a call that fails.
+
+    Args:
+        calls: how long each took, by method and status.
+    """
+
+    def __init__(self, calls: LabelledDurations) -> None:
+        self._calls = calls
 
     async def intercept_service(self, continuation: Callable[[Any], Awaitable[Any]], handler_call_details: Any) -> Any:
         handler = await continuation(handler_call_details)
         if handler is None:  # no such method: gRPC answers UNIMPLEMENTED
             return None
         name, rebuild = _REBUILD[handler.request_streaming, handler.response_streaming]
-        guarded = _guarded(getattr(handler, name), handler_call_details.method)
+        given = dict(handler_call_details.invocation_metadata or ()).get(HEADER)
+        guarded = _guarded(getattr(handler, name), handler_call_details.method, given, self._calls)
         return rebuild(guarded, handler.request_deserializer, handler.response_serializer)
 
 
-def _guarded(behaviour: Behaviour, method: str) -> Behaviour:
+def _guarded(behaviour: Behaviour, method: str, given: str | bytes | None, calls: LabelledDurations) -> Behaviour:
     async def call(request: Any, context: Any) -> Any:
+        id = begin_request(given)
+        now = asyncio.get_running_loop().time
+        started, outcome = now(), grpc.StatusCode.OK
         try:
             return await behaviour(request, context)
         except grpc.aio.AbortError:
+            outcome = context.code()
+            raise
+        except asyncio.CancelledError:
+            outcome = grpc.StatusCode.CANCELLED
             raise
         except Exception as error:
-            full = isinstance(error, OSError) and is_full(error)
-            known = NoSpace("disk: the cloud's data folder is full", hint="make room there") if full else error
-            if isinstance(known, FleetError) and status_of(known) is not grpc.StatusCode.INTERNAL:
-                status, details = status_of(known), details_of(known)
-            else:
-                log.error("%s: %s", method, error, exc_info=not isinstance(error, FleetError))
-                status, details = grpc.StatusCode.INTERNAL, "internal: the cloud failed; its log says why"
-        await context.abort(status, details)
+            outcome, details = _ending(error, method, id)
+            await context.abort(outcome, details, ((HEADER, id),))
+            raise  # not reached: abort raises
+        finally:
+            calls.add(now() - started, method.removeprefix("/"), outcome.name)
 
     return call
+
+
+def _ending(error: Exception, method: str, id: str) -> tuple[grpc.StatusCode, str]:
+    """Status and details of a call whose handler raised."""
+    full = isinstance(error, OSError) and is_full(error)
+    known = NoSpace("disk: the cloud's data folder is full", hint="make room there") if full else error
+    if isinstance(known, FleetError) and status_of(known) is not grpc.StatusCode.INTERNAL:
+        return status_of(known), details_of(known)
+    log.error("%s: %s", method, error, exc_info=None if isinstance(error, FleetError) else error)
+    return grpc.StatusCode.INTERNAL, f"internal: the cloud failed; its log says why, at request {id}"

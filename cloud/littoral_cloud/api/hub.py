@@ -18,6 +18,7 @@ from littoral_cloud.api.open_files import ConnectionLimits
 from littoral_cloud.api.pushes import Pushes
 from littoral_cloud.api.session import CoordinatorSession
 from littoral_cloud.api.session_stream import SessionEnded
+from littoral_cloud.counting.session_counts import SessionCounts
 from littoral_cloud.fleet.allowance import NodeAllowance, count_left_out
 from littoral_cloud.fleet.clones import SessionTurns, Start, came
 from littoral_cloud.fleet.coordinators import Coordinators
@@ -67,6 +68,7 @@ class SessionHub:
         self.desk = TelemetryDesk(ledger, clock, flush_s=flush_s)
         self.handed = HandedDesk(ledger, clock)
         self.pushes = Pushes()
+        self.counts = SessionCounts()
         self._ledger = ledger
         self._clock = clock
         self._coordinators = Coordinators(ledger, clock, self.coordinator, former=former, knows=SCHEMA)
@@ -154,6 +156,7 @@ class SessionHub:
             before.end(superseded(node_id, turns))
         self._sessions[node_id] = session
         self._open.add(session)
+        self.counts.opened += 1
         self._empty.clear()
 
     def leave(self, session: CoordinatorSession) -> None:

@@ -26,6 +26,7 @@ from littoral_cloud.api.session_helper import SessionHelper
 from littoral_cloud.api.session_patience import ledger_soon, patiently
 from littoral_cloud.api.session_stream import SessionEnded, SessionStream, ended
 from littoral_cloud.api.session_terms import SessionTerms
+from littoral_cloud.counting.session_counts import SessionCounts
 from littoral_cloud.fleet import presence as there
 from littoral_cloud.fleet import renewal, sessions
 from littoral_cloud.fleet.allowance import NodeAllowance, count_left_out
@@ -52,6 +53,7 @@ class Hub(Protocol):
     desk: TelemetryDesk  # counts what the nodes report
     handed: HandedDesk  # writes down what sessions were given
     pushes: Pushes  # which go before what nodes report
+    counts: SessionCounts
 
     @property
     def fleet_addresses(self) -> tuple[str, ...]: ...
@@ -119,6 +121,7 @@ class CoordinatorSession:
             await self._greet()
             await self._attend()
         except SessionEnded as over:
+            self._hub.counts.over(self._entered, over.refused.reason if over.refused else None)
             await self._part(over)
             if self._entered and over.refused is not None and over.refused.reason is Reason.NODE_REVOKED:
                 await self._patiently(self._forget_if_out)
@@ -201,6 +204,7 @@ class CoordinatorSession:
         while True:
             message = await self._stream.next_message()
             kind = message.WhichOneof("message")
+            self._hub.counts.messages[kind or "empty"] += 1
             if kind == "heartbeat":
                 await self._stream.send(session_pb2.ConnectResponse(heartbeat=message.heartbeat))
             elif kind in (None, "hello"):

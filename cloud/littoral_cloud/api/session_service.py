@@ -31,6 +31,7 @@ class SessionServicer(session_pb2_grpc.SessionServiceServicer):
     async def Connect(self, request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> None:
         peer = peer_of(context)
         if (refused := self._hub.closed_to(peer.node_id) or self._hub.busy()) is not None:
+            self._hub.counts.over(False, refused.reason)
             await context.write(session_pb2.ConnectResponse(refusal=wire.refusal_to(refused)))
             return
         session = CoordinatorSession(context, peer, self._ledger, self._terms, self._hub)

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
 from littoral.errors import FleetError
+from littoral_cloud.counting.durations import LabelledDurations
 
 T = TypeVar("T")
 
@@ -161,6 +162,15 @@ class Ledger(Protocol):
     @property
     def commits_wait_s(self) -> float:
         """How long the oldest commit of this process that has no answer yet has waited; 0: none waits."""
+        ...
+
+    @property
+    def commits(self) -> LabelledDurations:
+        """How long each commit of this process took until its answer, by "ok" or the code of its error."""
+        ...
+
+    async def check_writable(self) -> None:
+        """Returns once a small write was answered, as one of intent is. Raises Unavailable, NoSpace."""
         ...
 
     async def get(self, kind: str, id: str) -> Doc | None: ...

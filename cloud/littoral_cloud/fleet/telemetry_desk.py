@@ -22,6 +22,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 import logging
+from collections import Counter
 from collections.abc import Callable, Collection
 from enum import Enum, auto
 
@@ -62,6 +63,9 @@ class TelemetryDesk:
     def __init__(
         self, ledger: Ledger, clock: Callable[[], float], *, flush_s: float = FLUSH_S, policy: drift.DriftPolicy | None = None
     ) -> None:
+        self.taken: Counter[Taken] = Counter()
+        self.lines: Counter[str] = Counter()
+        """That were written to the audit trail, by action."""
         self._ledger = ledger
         self._clock = clock
         self._flush_s = flush_s
@@ -103,6 +107,7 @@ class TelemetryDesk:
                 await self._write(node)
             elif node_id not in self._due:
                 self._write_in(node_id, self._flush_s)
+        self.taken[taken] += 1
         return taken
 
     async def write(self, node_id: str) -> None:
@@ -212,7 +217,9 @@ class TelemetryDesk:
                 await self._read(node, tuple(node.models))
             tried = True
             if writes := node.writes():
-                node.stored(await commit(self._ledger, writes, node.lines(self._policy), node.allowance))
+                lines = node.lines(self._policy)
+                node.stored(await commit(self._ledger, writes, lines, node.allowance))
+                self.lines.update(line.action for line in lines)
 
         await repeat_on_conflict(attempt)
         self._due.pop(node.node_id, None)

@@ -86,6 +86,16 @@ class FleetView:
         return MappingProxyType(self._held[kind])
 
     @property
+    def kinds(self) -> tuple[str, ...]:
+        """That are followed."""
+        return tuple(self._records)
+
+    @property
+    def is_read(self) -> bool:
+        """Whether everything was read once."""
+        return self._ready.is_set()
+
+    @property
     def behind_s(self) -> float:
         """How old the oldest change is that the view does not hold yet, or that this process has not written yet; 0: none."""
         now = asyncio.get_running_loop().time()

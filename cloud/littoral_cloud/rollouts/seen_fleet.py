@@ -17,7 +17,7 @@ from littoral_cloud.fleet.quarantine import NodeTrouble
 from littoral_cloud.fleet.records import Artifact, Desired, Node, Presence, Release, Reported, models_on
 from littoral_cloud.fleet.view import FleetView, Held
 from littoral_cloud.rollouts.assignments import KIND as ASSIGNMENT
-from littoral_cloud.rollouts.assignments import Assignment, assignment_id, ids_of
+from littoral_cloud.rollouts.assignments import Assignment, AssignmentState, assignment_id, ids_of
 from littoral_cloud.rollouts.book import AssignmentBook
 from littoral_cloud.rollouts.fleet_node import FleetNode
 from littoral_cloud.rollouts.seen import NODE_KINDS, RolloutView, Snapshot, book_of
@@ -90,6 +90,11 @@ class SeenFleet:
         """Of a rollout that goes on, or ended."""
         held = self.view.of(ASSIGNMENT).get(assignment_id(rollout_id, node_id))
         return held.record if held is not None else None
+
+    def assigned(self, rollout_id: str, state: AssignmentState) -> int:
+        """How many assignments of a rollout that goes on are in this state."""
+        book = self._books.get(rollout_id)
+        return len(book.in_state(state)) if book is not None else 0
 
     def _open_book(self, kind: str, id: str, held: Held[Any] | None) -> None:
         early = self._early.pop(id, {})

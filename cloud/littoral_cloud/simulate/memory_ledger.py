@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
 from littoral.errors import BadInput, Conflict, LostLease
+from littoral_cloud.counting.durations import LabelledDurations
 from littoral_cloud.fleet.feed import Watchers
 from littoral_cloud.fleet.ledger import (
     IN_ORDER,
@@ -43,6 +44,7 @@ class MemoryLedger:
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self.documents_read = 0
+        self.commits = LabelledDurations()  # none: no time passes in one
         self._clock = clock
         self._docs: defaultdict[str, dict[str, Doc]] = defaultdict(dict)
         self._last: dict[tuple[str, str], int] = {}  # generation of documents that were deleted
@@ -54,6 +56,9 @@ class MemoryLedger:
         self._trail: list[AuditEntry] = []
         self._chain = GENESIS
         self._chained_lines = 0
+
+    async def check_writable(self) -> None:
+        """It always is."""
 
     # -- reading ---------------------------------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ stream of changes and goes on after a break where it stood.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -14,14 +15,15 @@ from typing import Any
 
 import orjson
 
-from littoral.errors import BadInput, Conflict
+from littoral.errors import BadInput, Conflict, FleetError
+from littoral_cloud.counting.durations import LabelledDurations
 from littoral_cloud.fleet.ledger import IN_ORDER, AnnouncementFeed, AuditEntry, Change, CommittedChange, Doc, Fence, Take
 from littoral_cloud.store.announcements import Announcements
 from littoral_cloud.store.commits import Commits
 from littoral_cloud.store.connection import Connections, Endpoint
 from littoral_cloud.store.leases import Leases
 from littoral_cloud.store.reads import MOST_DOCUMENTS, Reads
-from littoral_cloud.store.scripts import AUDIT, AUDIT_LAST, CUT_AUDIT, PAGE, PAGE_IN_ORDER, SCAN
+from littoral_cloud.store.scripts import AUDIT, AUDIT_LAST, CUT_AUDIT, PAGE, PAGE_IN_ORDER, SCAN, TOUCH
 from littoral_cloud.trust.audit_chain import GENESIS
 
 _KIND = re.compile(r"[a-z][a-z0-9_-]{0,62}")
@@ -48,6 +50,7 @@ class RedisLedger:
         self._commits = Commits(self._connections, self._key, clock)
         self._reads = Reads(self._connections, self._docs)
         self._documents_read = 0
+        self.commits = LabelledDurations()
 
     @classmethod
     @asynccontextmanager
@@ -126,7 +129,18 @@ class RedisLedger:
 
     async def commit(self, change: Change, *, fence: Fence | None = None) -> CommittedChange:
         _check(change)
-        return await self._commits.commit(change, fence)
+        now, outcome = asyncio.get_running_loop().time, "ok"
+        started = now()
+        try:
+            return await self._commits.commit(change, fence)
+        except FleetError as error:
+            outcome = error.code
+            raise
+        finally:
+            self.commits.add(now() - started, outcome)
+
+    async def check_writable(self) -> None:
+        await self._connections.run_durably(TOUCH, [self._key("touched")], [])
 
     @asynccontextmanager
     async def watch(self, *kinds: str) -> AsyncIterator[AnnouncementFeed]:

@@ -173,6 +173,9 @@ return {'cut', redis.call('XTRIM', KEYS[1], 'MINID', '=', ARGV[3])}
 # KEYS 1 any of the fleet, for its place   ARGV 1 cursor, "0" to begin  2 pattern. Gives {cursor, keys}; "0" again: that was all.
 SCAN = Script("return redis.call('SCAN', ARGV[1], 'MATCH', ARGV[2], 'COUNT', 1000)")
 
+# KEYS 1 a key of its own. Writes it, so that a Redis that takes no writes says so.
+TOUCH = Script("return redis.call('SET', KEYS[1], '1', 'PX', 60000)")
+
 # KEYS 1 lease  2 counter of tokens  3 this attempt   ARGV 1 ms to live
 # Gives {"acquired", token} or {"wait", ms that the holder has left}. A repeated attempt gets its token again.
 ACQUIRE = Script(

@@ -72,6 +72,11 @@ class CertificateAuthority:
     def expires_at(self) -> float:
         return self.certificate.not_valid_after_utc.timestamp()
 
+    @property
+    def validity(self) -> tuple[float, float]:
+        """From when until when; seconds since 1970-01-01 UTC."""
+        return self.certificate.not_valid_before_utc.timestamp(), self.expires_at
+
     def public_key_sha256(self, csr_der: bytes) -> str:
         """Of the key that signed a request; as `read_request`."""
         return public_key_sha256(read_request(csr_der))

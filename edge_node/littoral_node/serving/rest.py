@@ -28,6 +28,7 @@ from typing import Any
 import orjson
 
 from littoral.errors import FleetError, NotFound, Unavailable
+from littoral.exposition import CONTENT_TYPE
 from littoral_node.machine.memory import give_back, trim
 from littoral_node.serving.body_memory import UNCOUNTED_BYTES
 from littoral_node.serving.http.coalescing import Coalescer
@@ -39,7 +40,7 @@ from littoral_node.serving.http.handshake import Handshake
 from littoral_node.serving.http.http1 import Head, head_of
 from littoral_node.serving.http.listening import bound
 from littoral_node.serving.listen_options import ListenOptions
-from littoral_node.serving.metrics import CONTENT_TYPE, exposition
+from littoral_node.serving.metrics import exposition
 from littoral_node.serving.rest_inference import RestInference
 from littoral_node.serving.rest_requests import (
     BadMethod,

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import resource
 import time
 from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,12 +14,12 @@ import numpy.typing as npt
 from littoral.manifest import Manifest
 from littoral.sketch import Counted, Sketch
 from littoral.telemetry import LATENCY_BOUNDS_MS
+from littoral.usage import cpu_seconds, rss_bytes
 
 _BATCH = 64
 _BATCH_BYTES = 1_000_000
 _ARTIFACTS = 4
 """Of each model, those whose counts it has: a candidate, what it replaces, and what came before."""
-_PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,17 +257,3 @@ class TelemetryWindows:
         )
         self._windows[model] = window
         return window
-
-
-def rss_bytes() -> int:
-    """Resident memory of this process."""
-    try:
-        return int(Path("/proc/self/statm").read_text().split()[1]) * _PAGE
-    except (OSError, IndexError):  # not Linux: the highest so far is the nearest there is
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-
-def cpu_seconds() -> float:
-    """CPU that this process has used, user and system."""
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    return used.ru_utime + used.ru_stime

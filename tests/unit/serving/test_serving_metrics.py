@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from littoral_node.serving.metrics import CONTENT_TYPE
+from littoral.exposition import CONTENT_TYPE
 from tests.kit.models import images
 from tests.kit.serving import MODEL, Node, open_node, request_of, served
 

@@ -128,7 +128,7 @@ def test_another_spec_gives_another_sketch_id(manifest: Manifest) -> None:
 def test_own_memory_and_cpu_are_read() -> None:
     """In a process of its own: here an allocator may have as much to give again, and nothing would grow."""
     words = """
-from littoral_node.telemetry.counting import cpu_seconds, rss_bytes
+from littoral.usage import cpu_seconds, rss_bytes
 before, used = rss_bytes(), cpu_seconds()
 held = bytearray(64_000_000)
 held[::4096] = b"x" * len(held[::4096])  # touched: it is resident now

@@ -1,0 +1,68 @@
+"""The certificate that both listeners show, and another one before it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from littoral.errors import FleetError
+from littoral_cloud.api.server import Listener, TlsIdentity
+from littoral_cloud.trust.ca import BACKDATE_S, CertificateAuthority
+
+log = logging.getLogger(__name__)
+
+RENEW_SHARE = 1 / 3
+"""New connections are shown another certificate once this share of the present one's life is over."""
+
+RENEW_LOOK_S = 3600.0
+"""How often that is looked at: by the wall clock, since a machine may have slept."""
+
+
+class ListenerCertificates:
+    """Args:
+    names: DNS names and addresses of this server.
+    clock: seconds since 1970-01-01 UTC.
+    """
+
+    def __init__(self, authority: CertificateAuthority, names: tuple[str, ...], clock: Callable[[], float]) -> None:
+        self._authority = authority
+        self._names = names
+        self._clock = clock
+        self._listeners: list[tuple[Listener, Callable[[], TlsIdentity]]] = []
+        self._issue()
+
+    def enrolment(self) -> TlsIdentity:
+        return TlsIdentity(self._issued.private_key_pem, self._issued.chain_pem)
+
+    def fleet(self) -> TlsIdentity:
+        return TlsIdentity(self._issued.private_key_pem, self._issued.chain_pem, self._authority.pem)
+
+    @property
+    def validity(self) -> tuple[float, float]:
+        """From when until when; seconds since 1970-01-01 UTC."""
+        return self._issued_at - BACKDATE_S, self._issued.expires_at
+
+    def follow(self, listener: Listener, identity: Callable[[], TlsIdentity]) -> None:
+        """Gives a listener what `identity` says then, whenever there is another certificate."""
+        self._listeners.append((listener, identity))
+
+    async def renew_for_ever(self) -> None:
+        while True:
+            await asyncio.sleep(RENEW_LOOK_S)
+            if self._clock() < self._renew_at:
+                continue
+            try:
+                self._issue()
+            except FleetError as error:
+                log.error("the listeners keep their certificate, which ends soon: %s", error)
+                continue
+            for listener, identity in self._listeners:
+                await listener.renew(identity())
+                log.info("%s listener: shows a new certificate", listener.name)
+
+    def _issue(self) -> None:
+        now = self._clock()
+        self._issued = self._authority.issue_server(self._names, now)
+        self._issued_at = now
+        self._renew_at = now + (self._issued.expires_at - now) * RENEW_SHARE

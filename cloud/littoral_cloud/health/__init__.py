@@ -1,0 +1,1 @@
+"""How the coordinator is: whether it is ready, and its metrics."""
