@@ -1,4 +1,5 @@
-"""Writes docs/reference/, docs/state-machines.md and the table of the systemd unit in docs/install.md from the code.
+"""Writes docs/reference/, docs/state-machines.md, docs/dashboards/, and the tables of the systemd unit in docs/install.md and of
+alerts in docs/operations.md, from the code.
 
 python docs/write_reference.py            writes them
 python docs/write_reference.py --check    exit status 1 where a page is stale; `make lint` runs it
@@ -9,7 +10,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from pages import cli, errors, metrics, rpcs, settings, state_machines, unit
+from pages import alerts, cli, dashboard, errors, metrics, rpcs, settings, state_machines, unit
 
 DOCS = Path(__file__).parent
 PAGES = {
@@ -19,7 +20,10 @@ PAGES = {
     DOCS / "reference" / "rpcs.md": lambda _: rpcs.page(),
     DOCS / "reference" / "settings.md": lambda _: settings.page(),
     DOCS / "state-machines.md": lambda _: state_machines.page(),
+    DOCS / "dashboards" / "coordinator.json": dashboard.page,
+    DOCS / "dashboards" / "alerts.yml": alerts.rules,
     DOCS / "install.md": unit.page,
+    DOCS / "operations.md": alerts.page,
 }
 """By path, a function from the page's present text to its new text."""
 

@@ -31,12 +31,21 @@ def _default_data_dir() -> Path:
     return (Path(state) if state else Path.home() / ".local" / "state") / "littoral" / "cloud"
 
 
-def _setting(default: Any, meaning: str, *, above: float | None = None, least: float | None = None, most: float = 0) -> Any:
+def _setting(
+    default: Any,
+    meaning: str,
+    *,
+    above: float | None = None,
+    least: float | None = None,
+    most: float = 0,
+    one_of: tuple[str, ...] = (),
+) -> Any:
     """Args:
     default: a function makes it anew.
     above, least: of a number, the one or the other, with `most`.
+    one_of: of a text, all that it may be.
     """
-    about = {"meaning": meaning, "above": above, "least": least, "most": most}
+    about = {"meaning": meaning, "above": above, "least": least, "most": most, "one_of": one_of}
     return field(default_factory=default, metadata=about) if callable(default) else field(default=default, metadata=about)
 
 
@@ -98,6 +107,7 @@ class CloudSettings:
         least=0,
         most=1,
     )
+    log_format: str = _setting("text", "How serve writes its log lines: text or json (JSON lines).", one_of=("text", "json"))
     auto_loop: bool = _setting(False, "Start federated runs and releases when nodes drift.")
 
     @property
@@ -112,6 +122,8 @@ class CloudSettings:
                 raise BadField(each.name, f"{value} is not above {above:g} and at most {most:g}")
             if least is not None and not least <= value <= most:
                 raise BadField(each.name, f"{value} is not from {least:g} to {most:g}")
+            if (one_of := each.metadata["one_of"]) and value not in one_of:
+                raise BadField(each.name, f"{value!r} is not one of {', '.join(one_of)}")
 
 
 def load_settings(**flags: Any) -> CloudSettings:

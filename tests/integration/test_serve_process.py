@@ -137,7 +137,8 @@ async def a_node(core: Core, node_id: str, name: str) -> Credential:
 
 
 async def test_it_drains_and_waits_for_nothing_that_is_open(data_dir: Path) -> None:
-    async with serving(data_dir, "--heartbeat-interval", "3600") as server, open_core(CloudSettings(data_dir=data_dir)) as core:
+    arguments = ("--heartbeat-interval", "3600", "--log-format", "json")
+    async with serving(data_dir, *arguments) as server, open_core(CloudSettings(data_dir=data_dir)) as core:
         assert server.ready["event"] == "ready"
         assert json.loads((data_dir / "serve.json").read_text())["fleet"] == server.ready["fleet"]
         credential = await a_node(core, "n1", "gateway")
@@ -154,6 +155,10 @@ async def test_it_drains_and_waits_for_nothing_that_is_open(data_dir: Path) -> N
             assert await line.ended() is grpc.StatusCode.OK
             code, errors = await ending
         assert (code, "Traceback" in errors) == (0, False), errors
+        lines = [json.loads(line) for line in errors.splitlines()]
+        assert [line.get("request_id") for line in lines if line["message"] == "draining"] == [None]
+        [session] = [line for line in lines if line["message"].startswith("session of n1")]
+        assert len(session["request_id"]) == 16
         assert not (data_dir / "serve.json").exists()
         presence = await core.ledger.get("presence", "n1")
         assert presence is not None

@@ -17,6 +17,7 @@ from littoral.streams import unheard
 from littoral_cloud.api.one_arena import use_one_arena
 from littoral_cloud.api.open_files import raise_limit
 from littoral_cloud.cli.noun import noun
+from littoral_cloud.logs.lines import write_lines_as
 from littoral_cloud.settings import CloudSettings, load_settings, to_environment
 from littoral_cloud.terminal.output import DataDirOption, Format, FormatOption, emit, emit_line
 
@@ -58,6 +59,7 @@ def serve(
     auto_loop: Annotated[bool | None, typer.Option(help="Start federated runs and releases when nodes drift.")] = None,
     answer_escalations: Annotated[bool | None, typer.Option(help="Answer unsure nodes by their model's teacher.")] = None,
     keep_sample_inputs: Annotated[bool | None, typer.Option(help="Record the inputs with the samples too.")] = None,
+    log_format: Annotated[str | None, typer.Option(help="How log lines are written: text or json. Default: text.")] = None,
     format: FormatOption = Format.TABLE,
 ) -> None:
     """Serve until SIGTERM or SIGINT, then drain.
@@ -77,10 +79,12 @@ def serve(
         auto_loop=auto_loop,
         answer_escalations=answer_escalations,
         keep_sample_inputs=keep_sample_inputs,
+        log_format=log_format,
     )
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # else a line for every stranger whose handshake fails, health checks too
     if logging.getLogger().level > logging.INFO:
         logging.getLogger().setLevel(logging.INFO)
+    write_lines_as(settings.log_format)
     raise_limit()
     use_one_arena()
     asyncio.run(_until_signalled(settings, format))

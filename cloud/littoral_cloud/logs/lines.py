@@ -12,11 +12,8 @@ import json
 import logging
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Literal
 
 from littoral_cloud.logs.request_id import request_id
-
-LogFormat = Literal["text", "json"]
 
 
 class TextLogLines(logging.Formatter):
@@ -42,10 +39,10 @@ class JsonLogLines(logging.Formatter):
         return json.dumps(line, ensure_ascii=False)
 
 
-_FORMATTERS: Mapping[LogFormat, type[logging.Formatter]] = {"text": TextLogLines, "json": JsonLogLines}
+_FORMATTERS: Mapping[str, type[logging.Formatter]] = {"text": TextLogLines, "json": JsonLogLines}
 
 
-def write_lines_as(format: LogFormat) -> None:
-    """From here on, on each handler of the root logger."""
+def write_lines_as(format: str) -> None:
+    """From here on, on each handler of the root logger. `format`: "text" or "json"."""
     for handler in logging.getLogger().handlers:
         handler.setFormatter(_FORMATTERS[format]())
