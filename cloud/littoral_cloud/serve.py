@@ -10,6 +10,7 @@ import random
 import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -38,11 +39,13 @@ from littoral_cloud.api.session_terms import SessionTerms
 from littoral_cloud.app import Core, open_core
 from littoral_cloud.counting.durations import LabelledDurations
 from littoral_cloud.counting.transfer_counts import TransferCounts
+from littoral_cloud.commands.use_case import Office
 from littoral_cloud.federation.controller import RunController
 from littoral_cloud.federation.run import KIND as RUN
 from littoral_cloud.federation.run import Run
 from littoral_cloud.fleet.ledger import Clock
 from littoral_cloud.fleet.migrations import Migrations
+from littoral_cloud.fleet.node_names import NodeNames
 from littoral_cloud.fleet.quarantine import QuarantinePolicy
 from littoral_cloud.fleet.telemetry_desk import FLUSH_INTERVALS
 from littoral_cloud.fleet.view import FleetView
@@ -60,6 +63,7 @@ from littoral_cloud.settings import CloudSettings
 from littoral_cloud.teacher_service.process import TeacherProcess
 from littoral_cloud.teacher_service.samples import SampleFiles
 from littoral_cloud.teacher_service.service import TeacherService
+from littoral_cloud.web.app import operators_listening
 
 log = logging.getLogger(__name__)
 
@@ -115,14 +119,19 @@ async def _serve(
     ready: Callable[[Serving], None],
     asked: asyncio.Event,
 ) -> None:
-    certificates = ListenerCertificates(core.trust.ca, (*core.settings.public_names, asked_at(core.settings.host)), core.clock)
-    fleet = SeenFleet(FleetView(core.ledger, {**RECORDS, RUN: Run}), core.settings.approval_above)
+    settings = core.settings
+    names = (*settings.public_names, asked_at(settings.host), asked_at(settings.api_host))
+    certificates = ListenerCertificates(core.trust.ca, tuple(dict.fromkeys(names)), core.clock)
+    fleet = SeenFleet(FleetView(core.ledger, {**RECORDS, RUN: Run}), settings.approval_above)
+    office = Office(core, fleet.view, NodeNames(fleet.view))
     health = _health(core, hub, fleet, certificates)
     async with (
         _teachers(core) as teachers,
         _listening(core, hub, teachers, room, certificates, health) as serving,
+        operators_listening(office, certificates) as api,
         asyncio.TaskGroup() as tasks,
     ):
+        serving = replace(serving, api=api)
         hub.listens_at(serving.fleet)
         runs = _controllers(core, hub, fleet, teachers) | {"certificates": certificates.renew_for_ever(), "health": health.run()}
         running = [tasks.create_task(run, name=name) for name, run in runs.items()]

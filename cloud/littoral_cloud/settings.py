@@ -70,9 +70,11 @@ class CloudSettings:
     redis_replicas: int = _setting(
         0, "Replicas that must have a change of intent before it counts: it survives a failover.", least=0, most=9
     )
-    host: str = _setting("127.0.0.1", "The address of both listeners.")
+    host: str = _setting("127.0.0.1", "The address of both listeners for nodes.")
     enrolment_port: int = _setting(7443, "The port for enrolment, with server TLS; 0: any free port.", least=0, most=65_535)
     fleet_port: int = _setting(7444, "The port for nodes, with mutual TLS; 0: any free port.", least=0, most=65_535)
+    api_host: str = _setting("127.0.0.1", "The address of the operator API and its page.")
+    api_port: int = _setting(7445, "The port for operators, with server TLS; 0: any free port.", least=0, most=65_535)
     public_names: tuple[str, ...] = _setting((), "The DNS names and addresses of this server, for nodes.")
     heartbeat_interval_s: float = _setting(10.0, "Seconds between the heartbeats of a session.", above=0, most=3_600)
     telemetry_interval_s: float = _setting(10.0, "Seconds between a node's telemetry reports.", above=0, most=86_400)

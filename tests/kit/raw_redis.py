@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import redis
-from littoral_cloud.store.embedded import socket_path
+from littoral_cloud.trust.private_socket import socket_path
 
 
 def raw_redis(socket: Path, command: str, key: str, *rest: str | bytes, fleet: str = "littoral") -> Any:
@@ -25,4 +25,4 @@ def configure_redis(socket: Path, *words: str | bytes) -> Any:
 
 def socket_of(data_dir: Path) -> Path:
     """The socket of the embedded server of a data folder."""
-    return socket_path(data_dir / "redis")
+    return socket_path(data_dir / "redis", "redis.sock")

@@ -1,13 +1,14 @@
-"""The certificate that both listeners show, and another one before it ends."""
+"""The certificate that the listeners show, and another one before it ends."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 from collections.abc import Callable
+from typing import Protocol
 
 from littoral.errors import FleetError
-from littoral_cloud.api.server import Listener, TlsIdentity
+from littoral_cloud.api.server import TlsIdentity
 from littoral_cloud.trust.ca import BACKDATE_S, CertificateAuthority
 
 log = logging.getLogger(__name__)
@@ -17,6 +18,15 @@ RENEW_SHARE = 1 / 3
 
 RENEW_LOOK_S = 3600.0
 """How often that is looked at: by the wall clock, since a machine may have slept."""
+
+
+class ShowsCertificate(Protocol):
+    """A listener."""
+
+    @property
+    def name(self) -> str: ...
+
+    async def renew(self, identity: TlsIdentity) -> None: ...
 
 
 class ListenerCertificates:
@@ -29,7 +39,7 @@ class ListenerCertificates:
         self._authority = authority
         self._names = names
         self._clock = clock
-        self._listeners: list[tuple[Listener, Callable[[], TlsIdentity]]] = []
+        self._listeners: list[tuple[ShowsCertificate, Callable[[], TlsIdentity]]] = []
         self._issue()
 
     def enrolment(self) -> TlsIdentity:
@@ -43,7 +53,7 @@ class ListenerCertificates:
         """From when until when; seconds since 1970-01-01 UTC."""
         return self._issued_at - BACKDATE_S, self._issued.expires_at
 
-    def follow(self, listener: Listener, identity: Callable[[], TlsIdentity]) -> None:
+    def follow(self, listener: ShowsCertificate, identity: Callable[[], TlsIdentity]) -> None:
         """Gives a listener what `identity` says then, whenever there is another certificate."""
         self._listeners.append((listener, identity))
 

@@ -29,6 +29,8 @@ NOUNS = {
     "up": "Serve your newest releases on this machine.",
     "train": "Train students on a data set and release them.",
     "compress": "Search for the best students inside a budget.",
+    "login": "Use the fleet of a coordinator on another machine.",
+    "operator": "Manage the tokens of operators.",
     "token": "Manage join tokens for new nodes.",
     "node": "Manage the nodes of the fleet.",
     "artifact": "Manage signed models.",

@@ -25,8 +25,8 @@ from littoral_cloud.lineage.find import all_artifacts, find, short
 from littoral_cloud.lineage.garbage import LEASE, CollectionPlan, collect, plan, see
 from littoral_cloud.lineage.history import Story, story_of
 from littoral_cloud.releases.parents import roles_of
-from littoral_cloud.terminal.output import Format, FormatOption, by_class, emit, when, worth
-from littoral_cloud.terminal.text import counted
+from littoral_cloud.terminal.output import Format, FormatOption, by_class, emit, worth
+from littoral_cloud.terminal.text import counted, when
 from littoral_cloud.trust.audit_archive import FOLDER
 
 app = noun("Manage signed models.", "littoral-cloud artifact show cnn-onnx-int8")

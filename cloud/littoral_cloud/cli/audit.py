@@ -17,8 +17,8 @@ from littoral_cloud.cli.noun import noun
 from littoral_cloud.cli.token import seconds
 from littoral_cloud.fleet.ledger import AuditEntry, trail
 from littoral_cloud.settings import CloudSettings, load_settings
-from littoral_cloud.terminal.output import DataDirOption, Format, FormatOption, emit, emit_line, when
-from littoral_cloud.terminal.text import printable
+from littoral_cloud.terminal.output import DataDirOption, Format, FormatOption, emit, emit_line
+from littoral_cloud.terminal.text import printable, when
 from littoral_cloud.trust.audit_archive import FOLDER, LEASE
 from littoral_cloud.trust.audit_check import check_trail
 from littoral_cloud.trust.audit_checkpoint import read_checkpoints

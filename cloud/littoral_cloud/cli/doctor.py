@@ -190,16 +190,16 @@ async def _redis(patient: _Patient) -> list[CheckResult]:
     """Checks the Redis in the settings; else the embedded one, or that its binary exists."""
     from littoral_cloud.store.binary import find_binary
     from littoral_cloud.store.connection import Endpoint, endpoint_from
-    from littoral_cloud.store.embedded import socket_path
     from littoral_cloud.store.redis_files import cut_off
     from littoral_cloud.store.redis_ledger import RedisLedger
+    from littoral_cloud.trust.private_socket import socket_path
 
     settings = patient.settings
     try:
         if settings.redis_url is not None:
             endpoint = endpoint_from(settings.redis_url, settings.redis_password_file)
         else:
-            socket_file = socket_path((settings.data_dir / "redis").resolve())
+            socket_file = socket_path((settings.data_dir / "redis").resolve(), "redis.sock")
             if not _listens(socket_file):
                 if patient.must_serve:
                     raise Unavailable(f"redis: no answer on {socket_file}", hint="see DATA/redis/redis.log")

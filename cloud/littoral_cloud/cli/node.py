@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,19 +13,10 @@ from littoral.errors import BadInput
 from littoral_cloud.app import Core
 from littoral_cloud.cli.command import command
 from littoral_cloud.cli.noun import noun
-from littoral_cloud.fleet.nodes import (
-    NodeView,
-    ServedModel,
-    decommission,
-    find_node,
-    names_of,
-    view_node,
-    view_nodes,
-    view_some_nodes,
-)
-from littoral_cloud.fleet.quarantine import Quarantine
-from littoral_cloud.quarantine.commands import end_quarantine, quarantine
-from littoral_cloud.terminal.output import Format, FormatOption, by_class, emit, emit_parts, notice, when, worth
+from littoral_cloud.client.fleet_client import FleetClient, part
+from littoral_cloud.fleet.nodes import names_of
+from littoral_cloud.terminal.output import Format, FormatOption, by_class, emit, emit_parts, notice, worth
+from littoral_cloud.terminal.text import when
 
 if TYPE_CHECKING:
     from littoral_cloud.rollouts.artifact_choice import Row
@@ -38,77 +28,87 @@ NodeArgument = Annotated[str, typer.Argument(help="The node's name or id.")]
 
 _WAY_OUT = "a connected node renews it; else enrol the node again with a new join line, under the same id: littoral-node enroll"
 
+PAGE = 1_000
+"""Nodes of one request."""
+
 _COLUMNS = ("name", "state", "model", "student", "update", "requests", "failed", "p50_ms", "p95_ms", "since", "id")
 
 
-@command(app, "list", example="node list --limit 50 --after camera-049")
+@command(app, "list", example="node list --label site:harbour --limit 50")
 async def list_(
-    core: Core,
+    fleet: FleetClient,
     limit: Annotated[int | None, typer.Option(min=1, max=10_000, help="Only this many nodes, by name. Default: all.")] = None,
     after: Annotated[str, typer.Option(help="With --limit: the nodes behind this name.")] = "",
+    label: Annotated[list[str] | None, typer.Option(help="Only nodes with this label KEY:VALUE (repeatable).")] = None,
+    state: Annotated[str, typer.Option(help="Only nodes in this state: online, away, offline, quarantined.")] = "",
+    model: Annotated[str, typer.Option(help="Only nodes with this model.")] = "",
     format: FormatOption = Format.TABLE,
 ) -> None:
     """List the nodes, their state and what they serve."""
     if after and limit is None:
         raise BadInput(f"--after: {after!r} needs --limit", hint="littoral-cloud node list --limit 50 --after NAME")
-    now = core.clock()
-    views = (
-        await view_nodes(core.ledger, now) if limit is None else await view_some_nodes(core.ledger, now, after=after, count=limit)
-    )
+    nodes: list[dict[str, Any]] = []
+    while True:
+        most = PAGE if limit is None else min(PAGE, limit - len(nodes))
+        page = await fleet.get("/nodes", after=after, limit=most, label=label or (), state=state, model=model)
+        nodes += page["items"]
+        after = page["next"]
+        if not after or (limit is not None and len(nodes) >= limit):
+            break
     if format == Format.JSON:
-        emit([_full(view, now) for view in views], format)
+        emit(nodes, format)
         return
-    emit([row for view in views for row in _rows(view)], columns=_COLUMNS, empty="no nodes")
-    for view in views:
-        if warning := view.certificate_warning(now):
-            emit(f"{view.node.name}: {warning}: {_WAY_OUT}")
-        if (out := view.trouble.quarantine) is not None:
-            end = f"until {when(out.until)}" if out.until is not None else "until an operator ends it"
-            emit(f"{view.node.name}: in quarantine by {out.by} {end}: {out.reason}")
-        if view.twins:
-            emit(f"{view.node.name}: runs twice, from {' and '.join(view.twins)}: stop one, empty its folder, and enrol it again")
-    if limit is not None and len(views) == limit:
-        notice(f"there may be more: --limit {limit} --after {views[-1].node.name}")
+    emit([row for node in nodes for row in _rows(node)], columns=_COLUMNS, empty="no nodes")
+    for node in nodes:
+        name = node["name"]
+        if node["warning"]:
+            emit(f"{name}: {node['warning']}: {_WAY_OUT}")
+        if (out := node["quarantine"]) is not None:
+            end = f"until {out['until']}" if out["until"] else "until an operator ends it"
+            emit(f"{name}: in quarantine by {out['by']} {end}: {out['reason']}")
+        if node["runs_twice_from"]:
+            places = " and ".join(node["runs_twice_from"])
+            emit(f"{name}: runs twice, from {places}: stop one, empty its folder, and enrol it again")
+    if after:
+        notice(f"there are more: --limit {limit} --after {after}")
 
 
 @command(app, example="node show gateway")
-async def show(core: Core, node: NodeArgument, format: FormatOption = Format.TABLE) -> None:
+async def show(fleet: FleetClient, node: NodeArgument, format: FormatOption = Format.TABLE) -> None:
     """Show everything about one node."""
-    now = core.clock()
-    full = _full(await view_node(core.ledger, await find_node(core.ledger, node), now), now)
+    full = await fleet.get(f"/nodes/{part(node)}")
     models = full.pop("models")
     emit_parts(full, "models", models, format)
 
 
-@command(app, "decommission", example="node decommission gateway")
-async def decommission_(core: Core, node: NodeArgument, format: FormatOption = Format.TABLE) -> None:
+@command(app, example="node decommission gateway")
+async def decommission(fleet: FleetClient, node: NodeArgument, format: FormatOption = Format.TABLE) -> None:
     """Remove a node from the fleet for ever: ends its session now and refuses its certificate."""
-    gone = await decommission(core.ledger, node, actor=getpass.getuser())
-    body = {"id": gone.node_id, "name": gone.name, "state": "decommissioned"}
-    emit(body if format == Format.JSON else f"{gone.name} ({gone.node_id}) is decommissioned", format)
+    gone = await fleet.post(f"/nodes/{part(node)}/decommission")
+    body = {"id": gone["id"], "name": gone["name"], "state": "decommissioned"}
+    emit(body if format == Format.JSON else f"{gone['name']} ({gone['id']}) is decommissioned", format)
 
 
-@command(app, "quarantine", example='node quarantine camera --reason "its disk is worn" --hours 24')
-async def quarantine_(
-    core: Core,
+@command(app, example='node quarantine camera --reason "its disk is worn" --hours 24')
+async def quarantine(
+    fleet: FleetClient,
     node: NodeArgument,
     reason: Annotated[str, typer.Option(help="Why, for other operators.")] = "by hand",
     hours: Annotated[float | None, typer.Option(help="How long it lasts. Default: until end-quarantine.")] = None,
     format: FormatOption = Format.TABLE,
 ) -> None:
     """Leave a node out of updates and federated rounds. It serves what it has."""
-    lasts_s = None if hours is None else hours * 3_600
-    out = await quarantine(core.ledger, node, core.clock(), reason=reason, actor=getpass.getuser(), lasts_s=lasts_s)
-    body = {"id": out.node_id, "name": out.name, "quarantined": True}
-    emit(body if format == Format.JSON else f"{out.name} is in quarantine", format)
+    out = await fleet.post(f"/nodes/{part(node)}/quarantine", {"reason": reason, "hours": hours})
+    body = {"id": out["id"], "name": out["name"], "quarantined": True}
+    emit(body if format == Format.JSON else f"{out['name']} is in quarantine", format)
 
 
 @command(app, "end-quarantine", example="node end-quarantine camera")
-async def end_quarantine_(core: Core, node: NodeArgument, format: FormatOption = Format.TABLE) -> None:
+async def end_quarantine(fleet: FleetClient, node: NodeArgument, format: FormatOption = Format.TABLE) -> None:
     """Let updates and federated rounds reach a node again."""
-    back = await end_quarantine(core.ledger, node, core.clock(), actor=getpass.getuser())
-    body = {"id": back.node_id, "name": back.name, "quarantined": False}
-    emit(body if format == Format.JSON else f"{back.name} is not in quarantine any more", format)
+    back = await fleet.delete(f"/nodes/{part(node)}/quarantine")
+    body = {"id": back["id"], "name": back["name"], "quarantined": False}
+    emit(body if format == Format.JSON else f"{back['name']} is not in quarantine any more", format)
 
 
 @command(app, example="node explain camera --model digits")
@@ -172,65 +172,20 @@ def _line(row: Row, of: Explained, names: Mapping[str, str], format: Format) -> 
     }
 
 
-def _rows(view: NodeView) -> list[dict[str, Any]]:
+def _rows(node: Mapping[str, Any]) -> list[dict[str, Any]]:
     """A row for each model; one for a node without models."""
-    node = {
-        "name": view.node.name,
-        "id": view.node.node_id,
-        "state": view.state,
-        "since": when(view.presence.since) if view.presence else None,
-    }
-    return [node | (_served(model) if model else {}) for model in view.models or (None,)]
+    head = {key: node[key] for key in ("name", "id", "state", "since")}
+    return [head | (_served(model) if model else {}) for model in node["models"] or (None,)]
 
 
-def _served(model: ServedModel) -> dict[str, Any]:
-    until = f", until {when(model.put_off_until)} at the latest" if model.put_off_until is not None else ""
+def _served(model: Mapping[str, Any]) -> dict[str, Any]:
+    until = f", until {when(model['put_off_until'])} at the latest" if model["put_off_until"] is not None else ""
     return {
-        "model": model.model,
-        "student": model.student,
-        "update": f"{model.state.value} ({model.reason}{until})" if model.reason else model.state.value,
-        "requests": model.requests,
-        "failed": model.failed_requests,
-        "p50_ms": model.p50_ms,
-        "p95_ms": model.p95_ms,
-    }
-
-
-def _quarantine(quarantine: Quarantine | None) -> dict[str, Any] | None:
-    if quarantine is None:
-        return None
-    until = when(quarantine.until) if quarantine.until is not None else None
-    return {"since": when(quarantine.since), "until": until, "by": quarantine.by, "reason": quarantine.reason}
-
-
-def _full(view: NodeView, now: float) -> dict[str, Any]:
-    node, presence = view.node, view.presence
-    return {
-        "id": node.node_id,
-        "name": node.name,
-        "state": view.state,
-        "labels": dict(node.labels),
-        "enrolled": when(node.enrolled_at),
-        "certificate_expires": when(node.certificate_expires_at),
-        "warning": view.certificate_warning(now) or None,
-        "runs_twice_from": list(view.twins),
-        "quarantine": _quarantine(view.trouble.quarantine),
-        "failures": [f"{when(each.at)} {each.of}: {each.reason}" for each in view.trouble.failures],
-        "since": when(presence.since) if presence else None,
-        "agent_version": presence.agent_version if presence else None,
-        "protocol_version": presence.protocol_version if presence else None,
-        "features": list(presence.features) if presence else [],
-        "runtimes": list(presence.runtimes) if presence else [],
-        "hardware_class": presence.hardware_class if presence else None,
-        "hardware": dict(presence.hardware) if presence else {},
-        "budgets": {name or "*": str(budget) for name, budget in presence.budgets.items()} if presence else {},
-        "memory_bytes": presence.limits.memory_bytes if presence else None,  # for all models
-        "disk_bytes": presence.limits.disk_bytes if presence else None,
-        "requests": presence.limits.requests if presence else None,
-        "conditions": dict(presence.conditions) if presence else {},
-        "update_window": (presence.update_window or None) if presence else None,
-        "time_zone": (presence.time_zone or None) if presence else None,
-        "labelled_examples": dict(presence.labelled_examples) if presence else {},
-        "problem": view.problem or None,
-        "models": list(view.models),
+        "model": model["model"],
+        "student": model["student"],
+        "update": f"{model['state']} ({model['reason']}{until})" if model["reason"] else model["state"],
+        "requests": model["requests"],
+        "failed": model["failed_requests"],
+        "p50_ms": model["p50_ms"],
+        "p95_ms": model["p95_ms"],
     }

@@ -32,9 +32,9 @@ from littoral_cloud.terminal.output import (
     emit_remarks,
     notice,
     remarked,
-    when,
     worth,
 )
+from littoral_cloud.terminal.text import when
 
 app = noun("Manage releases: artifacts of one model for the fleet.", "littoral-cloud release list --model digits")
 

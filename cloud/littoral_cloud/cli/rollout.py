@@ -32,8 +32,8 @@ from littoral_cloud.rollouts.judge import observe
 from littoral_cloud.rollouts.seen import read_one
 from littoral_cloud.rollouts.state import ENDED, KIND, Rollout, RolloutPolicy, RolloutState
 from littoral_cloud.rollouts.waves import parse_waves
-from littoral_cloud.terminal.output import Format, FormatOption, emit, emit_parts, notice, when
-from littoral_cloud.terminal.text import shortened
+from littoral_cloud.terminal.output import Format, FormatOption, emit, emit_parts, notice
+from littoral_cloud.terminal.text import shortened, when
 
 app = noun("Bring a release to the nodes, in waves.", "littoral-cloud rollout watch digits-1-r1")
 

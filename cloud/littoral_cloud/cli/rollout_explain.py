@@ -13,7 +13,8 @@ from littoral_cloud.cli.rollout_steering import RolloutArgument
 from littoral_cloud.rollouts.commands import no_rollout
 from littoral_cloud.rollouts.explanation import RolloutExplanation, explain_rollout
 from littoral_cloud.rollouts.seen import read_one
-from littoral_cloud.terminal.output import Format, FormatOption, emit, when
+from littoral_cloud.terminal.output import Format, FormatOption, emit
+from littoral_cloud.terminal.text import when
 
 
 async def explain(core: Core, rollout: RolloutArgument, format: FormatOption = Format.TABLE) -> None:

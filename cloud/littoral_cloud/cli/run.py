@@ -21,8 +21,8 @@ from littoral_cloud.federation.start import RunTerms, start_run
 from littoral_cloud.fleet.nodes import find_node
 from littoral_cloud.lineage.find import all_artifacts, find
 from littoral_cloud.local.discovery import Serving
-from littoral_cloud.terminal.output import Format, FormatOption, emit, emit_line, emit_parts, notice, when
-from littoral_cloud.terminal.text import counted
+from littoral_cloud.terminal.output import Format, FormatOption, emit, emit_line, emit_parts, notice
+from littoral_cloud.terminal.text import counted, when
 
 app = noun("Manage federated runs.", "littoral-cloud run list")
 

@@ -14,7 +14,8 @@ from littoral_cloud.cli.noun import noun
 from littoral_cloud.fleet.nodes import find_node, names_of
 from littoral_cloud.lineage.find import short
 from littoral_cloud.teacher_service.samples import SampleFiles
-from littoral_cloud.terminal.output import Format, FormatOption, emit, when
+from littoral_cloud.terminal.output import Format, FormatOption, emit
+from littoral_cloud.terminal.text import when
 
 app = noun(
     "Read the samples: escalations of nodes, with the node's answer and the teacher's.",

@@ -18,7 +18,8 @@ from littoral_cloud.cli.noun import noun
 from littoral_cloud.fleet.issued_tokens import TokenState, create_token, list_tokens, revoke_token
 from littoral_cloud.local.discovery import SERVE_FILE, Serving
 from littoral_cloud.settings import CloudSettings, load_settings
-from littoral_cloud.terminal.output import DataDirOption, Format, FormatOption, emit, when
+from littoral_cloud.terminal.output import DataDirOption, Format, FormatOption, emit
+from littoral_cloud.terminal.text import when
 
 app = noun("Manage join tokens for new nodes.", "littoral-cloud token create --name gateway --ttl 24h")
 

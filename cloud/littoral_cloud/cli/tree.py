@@ -11,8 +11,7 @@ from littoral.manifest import Manifest
 from littoral_cloud.lineage.find import short
 from littoral_cloud.lineage.history import Origin, Story
 from littoral_cloud.releases.parents import parents_by_role
-from littoral_cloud.terminal.output import when
-from littoral_cloud.terminal.text import counted, printable
+from littoral_cloud.terminal.text import counted, printable, when
 
 LINES = 12
 """The newest lines of the audit trail that the tree has."""

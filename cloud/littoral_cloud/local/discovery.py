@@ -19,9 +19,11 @@ from pathlib import Path
 from littoral import decoder, json_text
 from littoral.errors import BadInput, Unavailable, unwritten
 from littoral_cloud.trust.files import write_atomically
+from littoral_cloud.trust.private_socket import private_folder, socket_path
 
 LOCK_FILE = "serve.lock"
 SERVE_FILE = "serve.json"
+API_SOCKET = "api.sock"
 _LOOK_S = 0.3
 
 
@@ -32,6 +34,7 @@ class Serving:
     enrolment: str
     fleet: str
     pid: int
+    api: str = ""  # of a coordinator of before there was one
 
     def write(self, data_dir: Path) -> Path:
         path = data_dir / SERVE_FILE
@@ -48,6 +51,15 @@ class Serving:
         """None where no server runs on this folder, or where one was killed and none has followed it."""
         found = _written(data_dir)
         return found if found is not None and _runs(data_dir, found.pid) else None
+
+
+def api_socket(data_dir: Path) -> Path:
+    """Where the coordinator on this folder answers its own user."""
+    folder = data_dir.resolve()
+    path = socket_path(folder, API_SOCKET)
+    if path.parent != folder:
+        private_folder(path.parent)
+    return path
 
 
 def _written(data_dir: Path) -> Serving | None:

@@ -16,11 +16,9 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
-import hashlib
 import logging
 import os
 import shutil
-import tempfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -31,10 +29,10 @@ from littoral.process.tether import tethered
 from littoral_cloud.store.binary import Binary, find_binary
 from littoral_cloud.store.redis_files import MAX_LOG_BYTES, cut_off, last_line, size_of, sync_grown
 from littoral_cloud.trust.files import write_atomically
+from littoral_cloud.trust.private_socket import private_folder, socket_path
 
 log = logging.getLogger(__name__)
 
-MAX_SOCKET_PATH = 100  # bytes; the kernel takes 107, one more for each NUL that a platform wants
 START_S = 10.0  # from start to the first answer; a server that says it is loading is given longer
 LOADING_S = 300.0
 STOP_S = 10.0
@@ -74,33 +72,10 @@ async def embedded_redis(folder: Path, *, find: Callable[[], Binary] = find_bina
                 log.error("redis: the embedded server was given up: %s", error)
 
 
-def socket_path(folder: Path) -> Path:
-    """In the folder itself, or, where that is too long for a socket, in a private folder of a short name."""
-    inside = folder / "redis.sock"
-    if len(os.fsencode(inside)) <= MAX_SOCKET_PATH:
-        return inside
-    name = hashlib.sha256(os.fsencode(folder)).hexdigest()[:16]
-    for base in (os.environ.get("XDG_RUNTIME_DIR"), tempfile.gettempdir(), "/tmp"):  # noqa: S108 - checked by _private
-        if base and Path(base).is_dir():
-            path = Path(base) / f"littoral-{os.getuid()}-{name}" / "redis.sock"
-            if len(os.fsencode(path)) <= MAX_SOCKET_PATH:
-                return path
-    raise Unavailable(f"redis: no folder is short enough for a socket of {folder}", hint="shorten LITTORAL_DATA_DIR")
-
-
-def _private(folder: Path) -> None:
-    """Makes a folder that only we can enter, and refuses one that somebody else put there."""
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    found = folder.lstat()
-    if found.st_uid != os.getuid() or folder.is_symlink():
-        raise Unavailable(f"redis: {folder} belongs to user {found.st_uid}", hint="remove it, or set TMPDIR")
-    folder.chmod(0o700)
-
-
 class _Server:
     def __init__(self, folder: Path, find: Callable[[], Binary]) -> None:
         self.folder = folder
-        self.socket = socket_path(folder)
+        self.socket = socket_path(folder, "redis.sock")
         self._find = find
 
     async def keep(self, ready: asyncio.Future[None]) -> None:
@@ -133,8 +108,8 @@ class _Server:
     async def _own(self, ready: asyncio.Future[None]) -> None:
         binary = await asyncio.to_thread(self._find)
         self._refuse_downgrade(binary)
-        _private(self.folder)
-        _private(self.socket.parent)
+        private_folder(self.folder)
+        private_folder(self.socket.parent)
         attempt = 0
         while True:
             logged = size_of(self.folder / "redis.log")

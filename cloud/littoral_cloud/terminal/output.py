@@ -9,7 +9,6 @@ import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, is_dataclass
-from datetime import UTC, datetime
 from enum import Enum, StrEnum
 from pathlib import Path
 from typing import Annotated, Any, TextIO
@@ -129,11 +128,6 @@ def worth(accuracy: float, metric: Metric | None, format: Format, *, classes: Ma
     if format == Format.JSON:
         return {"accuracy": found, "metric": None if metric is None else asdict(metric)}
     return {"accuracy": found if metric is None else f"{metric.name} {metric.value:.6g}"}
-
-
-def when(seconds: float) -> str:
-    """A time of day in UTC: 2026-01-31T12:00:00Z."""
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _columns(rows: Sequence[Sequence[str]]) -> list[str]:

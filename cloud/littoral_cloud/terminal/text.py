@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 
 def printable(text: str) -> str:
     """The text with every character that could control a terminal written as \\x1b."""
@@ -16,3 +18,8 @@ def shortened(text: str, most: int) -> str:
 def counted(count: int, noun: str) -> str:
     """1 node, 2 nodes, 1,000 nodes."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def when(seconds: float) -> str:
+    """A time of day in UTC: 2026-01-31T12:00:00Z."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

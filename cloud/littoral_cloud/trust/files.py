@@ -39,11 +39,17 @@ def create_folder(folder: Path, files: Mapping[str, bytes]) -> bool:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def write_atomically(path: Path, data: bytes, *, synced: bool = False) -> None:
-    """Replaces a file: readers see the old bytes or the new ones. `synced`: a power loss later does not undo it."""
+def write_atomically(path: Path, data: bytes, *, synced: bool = False, private: bool = False) -> None:
+    """Replaces a file: readers see the old bytes or the new ones.
+
+    Args:
+        synced: a power loss later does not undo it.
+        private: only its owner can read it.
+    """
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with draft.open("wb") as file:
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600 if private else 0o666)
+        with os.fdopen(descriptor, "wb") as file:
             file.write(data)
             if synced:
                 file.flush()

@@ -10,8 +10,8 @@ import pytest
 
 from littoral.errors import NotFound
 from littoral_cloud.cli import NOUNS, execute
-from littoral_cloud.terminal.output import Format, emit, emit_error, when, worth
-from littoral_cloud.terminal.text import counted
+from littoral_cloud.terminal.output import Format, emit, emit_error, worth
+from littoral_cloud.terminal.text import counted, when
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,78 @@
+"""Who calls the operator API, and the rule that no path is without a role."""
+
+from __future__ import annotations
+
+import pwd
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from fastapi import Depends, FastAPI, Request
+from fastapi.routing import APIRoute
+
+from littoral_cloud.commands.use_case import Office, use_case_of
+from littoral_cloud.trust.operator_tokens import caller_of
+from littoral_cloud.trust.people import Caller, Denied, NotSignedIn, Role
+from littoral_cloud.trust.web_sessions import right_form, session_of
+
+COOKIE = "__Host-littoral"
+"""`__Host-`: browsers take it over TLS alone, and from no other host."""
+CSRF_HEADER = "x-littoral-form"
+_SAFE = frozenset({"GET", "HEAD"})
+
+OPEN = "open"
+"""The role of a path that anybody may ask."""
+USER = "uid:"
+"""What a request over the socket in the data folder has as its client's host, with the user's number behind it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Here:
+    """What a path works with."""
+
+    office: Office
+    caller: Caller
+
+
+async def here_of(request: Request) -> Here:
+    """Raises NotSignedIn."""
+    office: Office = request.app.state.office
+    if request.client is not None and request.client.host.startswith(USER):
+        return Here(office, Caller(name=_user(int(request.client.host.removeprefix(USER))), role=Role.ADMIN))
+    scheme, _, secret = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer" and secret:
+        return Here(office, await caller_of(office.core.ledger, secret.strip(), office.core.clock()))
+    if cookie := request.cookies.get(COOKIE):
+        caller, session = await session_of(office.core.ledger, cookie, office.core.clock())
+        if request.method not in _SAFE and not right_form(session, request.headers.get(CSRF_HEADER, "")):
+            raise Denied(f"{CSRF_HEADER}: is missing or wrong", hint="reload the page, and do it again")
+        return Here(office, caller)
+    raise NotSignedIn("this needs a token", hint="littoral-cloud login, or the header Authorization: Bearer TOKEN")
+
+
+HereDep = Annotated[Here, Depends(here_of)]
+
+
+def _user(number: int) -> str:
+    try:
+        return pwd.getpwuid(number).pw_name
+    except KeyError:
+        return f"user {number}"
+
+
+def needs(function: Callable[..., Any]) -> dict[str, Any]:
+    """Of the use case that a path calls: what FastAPI documents of it."""
+    case = use_case_of(function)
+    return {
+        "openapi_extra": {"x-role": case.role.value, "x-use-case": case.name},
+        "operation_id": case.name,
+        "summary": (function.__doc__ or "").strip().splitlines()[0],
+    }
+
+
+def refuse_paths_without_role(app: FastAPI) -> None:
+    """Raises AssertionError: it is a fault of ours."""
+    for route in app.routes:
+        if isinstance(route, APIRoute):
+            role = (route.openapi_extra or {}).get("x-role")
+            assert role == OPEN or role in set(Role), f"{route.path}: names no role"

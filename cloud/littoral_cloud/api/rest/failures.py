@@ -1,0 +1,73 @@
+"""What a refused request gets: one body for every error, and the status for each kind of error."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from littoral.errors import BadInput, Conflict, FleetError, NoSpace, NotFound, TooLarge, Unavailable, Untrusted
+from littoral_cloud.trust.people import NotSignedIn
+
+log = logging.getLogger(__name__)
+
+HTTP_STATUS: dict[type[FleetError], int] = {
+    NotSignedIn: 401,
+    Untrusted: 403,
+    NotFound: 404,
+    Conflict: 409,
+    TooLarge: 413,
+    BadInput: 422,
+    NoSpace: 507,
+    Unavailable: 503,
+}
+"""By class; a class that is not named has its nearest named ancestor's."""
+_WORDS = {404: "not-found", 405: "bad-method"}
+
+
+def http_status_of(error: FleetError) -> int:
+    return next((HTTP_STATUS[kind] for kind in type(error).__mro__ if kind in HTTP_STATUS), 500)
+
+
+def _body(code: str, message: str, hint: str = "", field: str = "") -> dict[str, Any]:
+    return {"error": {"code": code, "message": message, "hint": hint, "field": field}}
+
+
+def failure(error: FleetError) -> JSONResponse:
+    """The answer for an error."""
+    field = error.message.partition(":")[0] if isinstance(error, BadInput) else ""
+    return JSONResponse(_body(error.code, error.message, error.hint, field), http_status_of(error))
+
+
+def add_failures(app: FastAPI) -> None:
+    """Every error of a path becomes the one body."""
+
+    @app.exception_handler(FleetError)
+    async def known(request: Request, error: FleetError) -> JSONResponse:
+        if http_status_of(error) == 500:
+            log.error("%s %s: %s", request.method, request.url.path, error, exc_info=error)
+        return failure(error)
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"][1:]) or str(first["loc"][0])
+        return JSONResponse(_body("bad-input", f"{field}: {first['msg']}", "see /api/v1/openapi.json", field), 422)
+
+    @app.exception_handler(HTTPException)
+    async def of_http(request: Request, error: HTTPException) -> JSONResponse:
+        code = _WORDS.get(error.status_code, "bad-request")
+        return JSONResponse(
+            _body(code, f"{request.method} {request.url.path[:200]}: {error.detail}", "see /api/v1/openapi.json"),
+            error.status_code,
+            headers=error.headers,
+        )
+
+    @app.exception_handler(Exception)
+    async def unknown(request: Request, error: Exception) -> JSONResponse:
+        log.error("%s %s", request.method, request.url.path, exc_info=error)
+        return JSONResponse(_body("internal", "the coordinator failed; its log says why"), 500)

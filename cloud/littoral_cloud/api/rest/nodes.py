@@ -1,0 +1,64 @@
+"""Paths of nodes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+
+from littoral.errors import BadInput
+from littoral_cloud.api.rest.access import HereDep, needs
+from littoral_cloud.commands import nodes
+from littoral_cloud.commands.nodes import NodeFilter, NodePage, NodeShown
+
+router = APIRouter(prefix="/nodes", tags=["nodes"])
+
+MOST = 1_000
+
+
+@router.get("", **needs(nodes.page))
+async def page(
+    here: HereDep,
+    label: Annotated[list[str], Query(description="KEY:VALUE (repeatable)")] = [],  # noqa: B006
+    state: str = "",
+    model: str = "",
+    after: str = "",
+    limit: Annotated[int, Query(ge=1, le=MOST)] = 50,
+) -> NodePage:
+    which = NodeFilter(labels=dict(map(_label, label)), state=state, model=model)
+    return await nodes.page(here.office, here.caller, which=which, after=after, limit=limit)
+
+
+@router.get("/{node}", **needs(nodes.show))
+async def show(here: HereDep, node: str) -> NodeShown:
+    return await nodes.show(here.office, here.caller, node=node)
+
+
+@router.post("/{node}/decommission", **needs(nodes.decommission))
+async def decommission(here: HereDep, node: str) -> NodeShown:
+    return await nodes.decommission(here.office, here.caller, node=node)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuarantineRequest:
+    reason: str = "by hand"
+    hours: float | None = None  # none: until an operator ends it
+
+
+@router.post("/{node}/quarantine", **needs(nodes.quarantine))
+async def quarantine(here: HereDep, node: str, request: QuarantineRequest) -> NodeShown:
+    lasts_s = None if request.hours is None else request.hours * 3_600
+    return await nodes.quarantine(here.office, here.caller, node=node, reason=request.reason, lasts_s=lasts_s)
+
+
+@router.delete("/{node}/quarantine", **needs(nodes.end_quarantine))
+async def end_quarantine(here: HereDep, node: str) -> NodeShown:
+    return await nodes.end_quarantine(here.office, here.caller, node=node)
+
+
+def _label(text: str) -> tuple[str, str]:
+    key, colon, value = text.partition(":")
+    if not colon or not key:
+        raise BadInput(f"label: {text[:80]!r} is not KEY:VALUE", hint="like ?label=site:harbour")
+    return key, value

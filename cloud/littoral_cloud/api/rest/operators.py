@@ -1,0 +1,54 @@
+"""Paths of operators and their tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from fastapi import APIRouter
+
+from littoral_cloud.api.rest.access import HereDep, needs
+from littoral_cloud.commands import operators
+from littoral_cloud.commands.operators import NewOperatorToken, OperatorTokenShown, WhoAmI
+from littoral_cloud.trust.people import Role
+
+router = APIRouter(tags=["operators"])
+
+DAY_S = 86_400.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OperatorTokenRequest:
+    name: str
+    role: Role = Role.VIEWER
+    labels: Mapping[str, str] = field(default_factory=dict)
+    models: tuple[str, ...] = ()
+    ttl_s: float = 90 * DAY_S
+
+
+@router.get("/whoami", **needs(operators.whoami))
+async def whoami(here: HereDep) -> WhoAmI:
+    return await operators.whoami(here.office, here.caller)
+
+
+@router.get("/operator-tokens", **needs(operators.listed))
+async def listed(here: HereDep) -> tuple[OperatorTokenShown, ...]:
+    return await operators.listed(here.office, here.caller)
+
+
+@router.post("/operator-tokens", status_code=201, **needs(operators.create))
+async def create(here: HereDep, request: OperatorTokenRequest) -> NewOperatorToken:
+    return await operators.create(
+        here.office,
+        here.caller,
+        name=request.name,
+        role=request.role,
+        labels=request.labels,
+        models=request.models,
+        ttl_s=request.ttl_s,
+    )
+
+
+@router.delete("/operator-tokens/{token}", **needs(operators.revoke))
+async def revoke(here: HereDep, token: str) -> OperatorTokenShown:
+    return await operators.revoke(here.office, here.caller, token=token)

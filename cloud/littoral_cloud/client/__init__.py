@@ -1,0 +1,1 @@
+"""A client of the operator API: what the command line is."""

@@ -1,0 +1,1 @@
+"""What an operator can do: one plain async function each, with the role that it needs."""

@@ -1,0 +1,36 @@
+"""Use cases of events: what changes in the fleet."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from littoral_cloud.commands.use_case import Office, use_case
+from littoral_cloud.fleet.ledger import news_within
+from littoral_cloud.trust.people import Caller, Role
+
+KINDS = ("node", "presence", "reported", "release", "rollout", "run", "audit")
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeSeen:
+    """`id` "": more changed of this kind than is remembered."""
+
+    kind: str
+    id: str
+    generation: int
+
+
+@use_case("event.follow", Role.VIEWER)
+async def follow(office: Office, caller: Caller, *, kinds: tuple[str, ...], quiet_s: float) -> AsyncIterator[ChangeSeen | None]:
+    """What changes from now on. None: nothing has changed for `quiet_s`."""
+
+    async def changes() -> AsyncIterator[ChangeSeen | None]:
+        async with office.core.ledger.watch(*kinds) as news:
+            while True:
+                if not await news_within(news, quiet_s):
+                    yield None
+                for each in sorted(news.drain(), key=lambda each: (each.kind, each.id)):
+                    yield ChangeSeen(each.kind, each.id, each.generation)
+
+    return changes()

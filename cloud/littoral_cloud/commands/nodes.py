@@ -1,0 +1,176 @@
+"""Use cases of nodes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from littoral_cloud.commands.use_case import Office, use_case
+from littoral_cloud.fleet import nodes as fleet
+from littoral_cloud.fleet.nodes import NodeView, ServedModel
+from littoral_cloud.fleet.quarantine import Quarantine
+from littoral_cloud.quarantine import commands as quarantines
+from littoral_cloud.terminal.text import when
+from littoral_cloud.trust.people import Caller, Role
+
+_PAGE = 500
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuarantineShown:
+    since: str
+    until: str | None
+    by: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeShown:
+    """A node as operators see it. Times are texts in UTC; sizes are bytes."""
+
+    id: str
+    name: str
+    state: str
+    labels: Mapping[str, str]
+    enrolled: str
+    certificate_expires: str
+    warning: str | None
+    runs_twice_from: tuple[str, ...]
+    quarantine: QuarantineShown | None
+    failures: tuple[str, ...]
+    since: str | None
+    agent_version: str | None
+    protocol_version: int | None
+    features: tuple[str, ...]
+    runtimes: tuple[str, ...]
+    hardware_class: str | None
+    hardware: Mapping[str, Any]
+    budgets: Mapping[str, str]
+    memory_bytes: int | None  # for all models
+    disk_bytes: int | None
+    requests: int | None
+    conditions: Mapping[str, Any]
+    update_window: str | None
+    time_zone: str | None
+    labelled_examples: Mapping[str, int]
+    problem: str | None
+    models: tuple[ServedModel, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodePage:
+    """`next`: `after` of the next page; empty: this is the last."""
+
+    items: tuple[NodeShown, ...]
+    next: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeFilter:
+    """Empty: every node."""
+
+    labels: Mapping[str, str] = field(default_factory=dict)
+    state: str = ""
+    model: str = ""
+
+    def takes(self, view: NodeView) -> bool:
+        return (
+            all(view.node.labels.get(key) == value for key, value in self.labels.items())
+            and (not self.state or self.state in view.state.split(", "))
+            and (not self.model or any(model.model == self.model for model in view.models))
+        )
+
+
+@use_case("node.list", Role.VIEWER)
+async def page(office: Office, caller: Caller, *, which: NodeFilter, after: str, limit: int) -> NodePage:
+    """The next nodes behind a name, by name."""
+    now, found = office.core.clock(), list[NodeView]()
+    while len(found) <= limit:
+        some = await fleet.view_some_nodes(office.core.ledger, now, after=after, count=min(_PAGE, limit + 1))
+        found += [view for view in some if which.takes(view) and caller.scope.has_node(view.node.labels)]
+        if not some:
+            break
+        after = some[-1].node.name
+    more = len(found) > limit
+    found = found[:limit]
+    return NodePage(items=tuple(_shown(view, now) for view in found), next=found[-1].node.name if more else "")
+
+
+@use_case("node.show", Role.VIEWER)
+async def show(office: Office, caller: Caller, *, node: str) -> NodeShown:
+    """One node, by its name or id."""
+    found = await fleet.find_node(office.core.ledger, node)
+    caller.needs_node(found.name, found.labels)
+    now = office.core.clock()
+    return _shown(await fleet.view_node(office.core.ledger, found, now), now)
+
+
+@use_case("node.decommission", Role.ADMIN)
+async def decommission(office: Office, caller: Caller, *, node: str) -> NodeShown:
+    """Takes a node out of the fleet for good."""
+    found = await fleet.find_node(office.core.ledger, node)
+    caller.needs_node(found.name, found.labels)
+    gone = await fleet.decommission(office.core.ledger, found.node_id, caller.name)
+    now = office.core.clock()
+    return _shown(await fleet.view_node(office.core.ledger, gone, now), now)
+
+
+@use_case("node.quarantine", Role.OPERATOR)
+async def quarantine(office: Office, caller: Caller, *, node: str, reason: str, lasts_s: float | None) -> NodeShown:
+    """Leaves a node out of updates and federated rounds."""
+    found = await fleet.find_node(office.core.ledger, node)
+    caller.needs_node(found.name, found.labels)
+    core, now = office.core, office.core.clock()
+    await quarantines.quarantine(core.ledger, found.node_id, now, reason=reason, actor=caller.name, lasts_s=lasts_s)
+    return _shown(await fleet.view_node(core.ledger, found, now), now)
+
+
+@use_case("node.end-quarantine", Role.OPERATOR)
+async def end_quarantine(office: Office, caller: Caller, *, node: str) -> NodeShown:
+    """Updates and rounds reach a node again."""
+    found = await fleet.find_node(office.core.ledger, node)
+    caller.needs_node(found.name, found.labels)
+    core, now = office.core, office.core.clock()
+    await quarantines.end_quarantine(core.ledger, found.node_id, now, actor=caller.name)
+    return _shown(await fleet.view_node(core.ledger, found, now), now)
+
+
+def _quarantine(quarantine: Quarantine | None) -> QuarantineShown | None:
+    if quarantine is None:
+        return None
+    until = when(quarantine.until) if quarantine.until is not None else None
+    return QuarantineShown(since=when(quarantine.since), until=until, by=quarantine.by, reason=quarantine.reason)
+
+
+def _shown(view: NodeView, now: float) -> NodeShown:
+    node, presence = view.node, view.presence
+    return NodeShown(
+        id=node.node_id,
+        name=node.name,
+        state=view.state,
+        labels=dict(node.labels),
+        enrolled=when(node.enrolled_at),
+        certificate_expires=when(node.certificate_expires_at),
+        warning=view.certificate_warning(now) or None,
+        runs_twice_from=tuple(view.twins),
+        quarantine=_quarantine(view.trouble.quarantine),
+        failures=tuple(f"{when(each.at)} {each.of}: {each.reason}" for each in view.trouble.failures),
+        since=when(presence.since) if presence else None,
+        agent_version=presence.agent_version if presence else None,
+        protocol_version=presence.protocol_version if presence else None,
+        features=tuple(presence.features) if presence else (),
+        runtimes=tuple(presence.runtimes) if presence else (),
+        hardware_class=presence.hardware_class if presence else None,
+        hardware=dict(presence.hardware) if presence else {},
+        budgets={name or "*": str(budget) for name, budget in presence.budgets.items()} if presence else {},
+        memory_bytes=presence.limits.memory_bytes if presence else None,
+        disk_bytes=presence.limits.disk_bytes if presence else None,
+        requests=presence.limits.requests if presence else None,
+        conditions=dict(presence.conditions) if presence else {},
+        update_window=(presence.update_window or None) if presence else None,
+        time_zone=(presence.time_zone or None) if presence else None,
+        labelled_examples=dict(presence.labelled_examples) if presence else {},
+        problem=view.problem or None,
+        models=tuple(view.models),
+    )

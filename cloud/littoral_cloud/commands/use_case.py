@@ -1,0 +1,78 @@
+"""A use case: something that an operator can do, and the role that it needs. The API, the command line, the loop and the page
+call use cases and nothing else.
+
+Each is a coroutine function of an `Office` and a `Caller`, whose further arguments are keywords; it gives plain values. The role
+is declared beside it, and checked before its first line. Scopes are checked inside, where the node or the model is known.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+from littoral_cloud.app import Core
+from littoral_cloud.fleet.ledger import Audit, Change
+from littoral_cloud.fleet.view import FleetView
+from littoral_cloud.trust.people import Caller, Denied, Role, details
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+@dataclass(frozen=True, slots=True)
+class Office:
+    """What use cases stand on. `view`: None in a process that serves no fleet, where the ledger is read instead."""
+
+    core: Core
+    view: FleetView | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class UseCase:
+    """`name` is "noun.verb"."""
+
+    name: str
+    role: Role
+    run: Callable[..., Awaitable[Any]]
+
+
+USE_CASES: dict[str, UseCase] = {}
+"""All of them, by name."""
+
+
+def use_case(
+    name: str, role: Role
+) -> Callable[[Callable[Concatenate[Office, Caller, P], Awaitable[R]]], Callable[Concatenate[Office, Caller, P], Awaitable[R]]]:
+    """Declares a use case. Calling it raises Denied, with a line in the audit trail, where the caller has a lower role."""
+
+    def declare(
+        function: Callable[Concatenate[Office, Caller, P], Awaitable[R]],
+    ) -> Callable[Concatenate[Office, Caller, P], Awaitable[R]]:
+        assert name not in USE_CASES, f"two use cases are called {name}"
+
+        @functools.wraps(function)
+        async def run(office: Office, caller: Caller, /, *args: P.args, **given: P.kwargs) -> R:
+            try:
+                if not caller.role.includes(role):
+                    raise Denied(
+                        f"{name}: needs the role {role.value}, and {caller.name} is {caller.role.value}",
+                        hint="ask an admin for a token with that role",
+                    )
+                return await function(office, caller, *args, **given)
+            except Denied:
+                line = Audit("access.denied", name, caller.name, details(caller))
+                await office.core.ledger.commit(Change((), (line,)))
+                raise
+
+        run.use_case = USE_CASES[name] = UseCase(name, role, run)  # type: ignore[attr-defined]
+        return run
+
+    return declare
+
+
+def use_case_of(function: Callable[..., Any]) -> UseCase:
+    """Of a function that `use_case` has declared. Raises AttributeError."""
+    found: UseCase = function.use_case  # type: ignore[attr-defined]
+    return found

@@ -1,0 +1,38 @@
+"""What operators ask: the API and the pages as one ASGI application, and where it listens."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+
+from littoral.transport import asked_at, join_address
+from littoral_cloud.api.listener_certificates import ListenerCertificates
+from littoral_cloud.api.rest.access import refuse_paths_without_role
+from littoral_cloud.api.rest.app import rest_app
+from littoral_cloud.api.rest.listener import socket_api, tls_api
+from littoral_cloud.commands.use_case import Office
+from littoral_cloud.local.discovery import api_socket
+from littoral_cloud.web.pages import add_pages
+
+
+def web_app(office: Office) -> FastAPI:
+    """A path without a role does not start."""
+    app = rest_app(office)
+    add_pages(app)
+    refuse_paths_without_role(app)
+    return app
+
+
+@asynccontextmanager
+async def operators_listening(office: Office, certificates: ListenerCertificates) -> AsyncIterator[str]:
+    """On a socket in the data folder and on a port; gives the port's address, as operators reach it. Raises Unavailable, BadInput."""
+    settings, app = office.core.settings, web_app(office)
+    async with (
+        socket_api(app, api_socket(settings.data_dir)),
+        tls_api(app, settings.api_host, settings.api_port, certificates.enrolment()) as listener,
+    ):
+        certificates.follow(listener, certificates.enrolment)
+        name = settings.public_names[0] if settings.public_names else asked_at(settings.api_host)
+        yield join_address(name, listener.port)
