@@ -66,7 +66,7 @@ is() { local found; found=$(property "$1"); echo "$found"; [ "$found" = "$2" ]; 
 check "systemd runs as process 1" within 20 inside systemctl is-system-running
 
 # -- a coordinator, and wheels -----------------------------------------------------------------------------------------------
-"$bin/littoral-cloud" serve --enrolment-port 0 --fleet-port 0 --format json >"$room/ready" 2>"$room/cloud.log" &
+"$bin/littoral-cloud" serve --enrolment-port 0 --fleet-port 0 --api-port 0 --format json >"$room/ready" 2>"$room/cloud.log" &
 cloud=$!
 within 60 grep -q enrolment "$room/ready" || { say "FAIL  the coordinator does not start"; failed=1; finish; }
 "$bin/pip" wheel --quiet --no-deps --wheel-dir "$room/wheels" . || { say "FAIL  no wheel"; failed=1; finish; }

@@ -110,7 +110,7 @@ class ChaosStage:
         enrolment, fleet = map(str, self.ports)
         self.bend(f"cloud-{number}")
         words = ["cloud", "serve", "--host", f"127.0.0.{number + 2}", "--public-name", "127.0.0.1"]
-        words += ["--enrolment-port", enrolment, "--fleet-port", fleet]
+        words += ["--enrolment-port", enrolment, "--fleet-port", fleet, "--api-port", "0"]
         words += ["--heartbeat-interval", "1", "--telemetry-interval", "2", "--format", "json"]
         environment = {
             **self._environment,

@@ -221,7 +221,18 @@ class Fleet:
     @asynccontextmanager
     async def running(cls, place: Path) -> AsyncIterator[Fleet]:
         fleet = cls(place, free_port(), {})
-        serve = [script("littoral-cloud"), "serve", "--enrolment-port", "0", "--fleet-port", "0", "--format", "json"]
+        serve = [
+            script("littoral-cloud"),
+            "serve",
+            "--enrolment-port",
+            "0",
+            "--fleet-port",
+            "0",
+            "--api-port",
+            "0",
+            "--format",
+            "json",
+        ]
         coordinator = await Command.start("coordinator", serve, place / "run/coordinator.log", fleet.environment)
         try:
             await coordinator.ready_line()

@@ -84,7 +84,19 @@ class Stage:
         loop = asyncio.get_running_loop()
         began = loop.time()
         enrolment, fleet = self._ports
-        command = [CLOUD, "serve", "--enrolment-port", enrolment, "--fleet-port", fleet, "--format", "json", *options]
+        command = [
+            CLOUD,
+            "serve",
+            "--enrolment-port",
+            enrolment,
+            "--fleet-port",
+            fleet,
+            "--api-port",
+            "0",
+            "--format",
+            "json",
+            *options,
+        ]
         self._command = await Command.start("coordinator", command, self.log, self.environment)
         ready = json.loads(await self._command.ready_line(600))
         self._ports = (ready["enrolment"].rpartition(":")[2], ready["fleet"].rpartition(":")[2])

@@ -105,7 +105,7 @@ class Server:
 
 @asynccontextmanager
 async def serving(data_dir: Path, *arguments: str, files: int | None = None) -> AsyncIterator[Server]:
-    ports = ("--enrolment-port", "0", "--fleet-port", "0", "--format", "json")
+    ports = ("--enrolment-port", "0", "--fleet-port", "0", "--api-port", "0", "--format", "json")
     process = await start("serve", *ports, *arguments, data_dir=data_dir, files=files)
     try:
         assert process.stdout is not None
@@ -200,7 +200,7 @@ async def test_a_second_server_on_the_same_ports_is_refused_and_the_first_goes_o
 ) -> None:
     async with serving(data_dir) as server:
         port = server.ready["fleet"].rpartition(":")[2]
-        ended = await command("serve", "--fleet-port", port, "--enrolment-port", "0", data_dir=tmp_path)
+        ended = await command("serve", "--fleet-port", port, "--enrolment-port", "0", "--api-port", "0", data_dir=tmp_path)
         assert ended.code == 8
         assert (await here("doctor", "--server", data_dir=data_dir)).code == 0
 
@@ -217,7 +217,7 @@ async def test_a_second_server_on_the_same_data_folder_is_refused_and_nothing_of
         async with NodeClient(server.ready["fleet"], core.trust.ca.pem, credential) as node:
             line = await node.begin()
             before = await core.ledger.get("presence", "n1")
-            ended = await command("serve", "--fleet-port", "0", "--enrolment-port", "0", data_dir=data_dir)
+            ended = await command("serve", "--fleet-port", "0", "--enrolment-port", "0", "--api-port", "0", data_dir=data_dir)
             assert ended.code == 8
             assert f"is served by another coordinator (process {server.ready['pid']}, " in ended.err
             assert "Traceback" not in ended.err
@@ -270,7 +270,9 @@ async def test_at_the_limit_of_open_files_newcomers_are_told_so_and_redis_is_had
 
 
 async def test_an_address_that_is_not_ours_is_named(data_dir: Path) -> None:
-    ended = await command("serve", "--host", "192.0.2.1", "--fleet-port", "0", "--enrolment-port", "0", data_dir=data_dir)
+    ended = await command(
+        "serve", "--host", "192.0.2.1", "--fleet-port", "0", "--enrolment-port", "0", "--api-port", "0", data_dir=data_dir
+    )
     assert ended.code == 2
     assert "host: '192.0.2.1' cannot be bound" in ended.err
 

@@ -216,7 +216,7 @@ async def until(agent: asyncio.subprocess.Process, event: str) -> dict[str, Any]
 async def test_whole_processes_over_200_days(tmp_path_factory: pytest.TempPathFactory, tmp_path: Path) -> None:
     data, node = str(tmp_path_factory.mktemp("c")), str(tmp_path / "node")
     # The node is told one once, and has to find the coordinator there at each of its starts.
-    ports = ("--enrolment-port", str(lasting_port()), "--fleet-port", str(lasting_port()))
+    ports = ("--enrolment-port", str(lasting_port()), "--fleet-port", str(lasting_port()), "--api-port", "0")
     serve = (CLOUD, "serve", "--data-dir", data, *ports, "--format", "json")
     run = (NODE, "run", "--data", node, "--http", "127.0.0.1:0", "--grpc", "off", "--format", "json")
     ids = set()

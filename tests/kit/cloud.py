@@ -37,7 +37,7 @@ class Cloud:
 @asynccontextmanager
 async def running_cloud(data_dir: Path, **settings: object) -> AsyncIterator[Cloud]:
     """Serves inside the context; what fails in the server fails here."""
-    chosen = CloudSettings(**{"data_dir": data_dir, "enrolment_port": 0, "fleet_port": 0, **settings})  # type: ignore[arg-type]
+    chosen = CloudSettings(**{"data_dir": data_dir, "enrolment_port": 0, "fleet_port": 0, "api_port": 0, **settings})  # type: ignore[arg-type]
     stop = asyncio.Event()
     ready: asyncio.Future[Serving] = asyncio.get_running_loop().create_future()
     server = asyncio.create_task(serve(chosen, time.time, stop=stop, ready=ready.set_result))  # noqa: TID251 - a shell

@@ -56,7 +56,19 @@ class SeveralCoordinators:
     async def serving(self, number: int, environment: Mapping[str, str], *flags: str) -> AsyncIterator[Coordinator]:
         """Raises CommandFailed where it does not start; its words are in it."""
         log = self.root / f"cloud-{number}.log"
-        command = [script("littoral-cloud"), "serve", "--enrolment-port", "0", "--fleet-port", "0", "--format", "json", *flags]
+        command = [
+            script("littoral-cloud"),
+            "serve",
+            "--enrolment-port",
+            "0",
+            "--fleet-port",
+            "0",
+            "--api-port",
+            "0",
+            "--format",
+            "json",
+            *flags,
+        ]
         own = {**os.environ, "LITTORAL_DATA_DIR": str(self.data(number)), "LITTORAL_REDIS_URL": self.redis_url, **environment}
         started = await Command.start(f"cloud-{number}", command, log, own)
         try:

@@ -35,6 +35,8 @@ class Fleet:
             enrolment,
             "--fleet-port",
             fleet,
+            "--api-port",
+            "0",
             "--heartbeat-interval",
             "1",
             "--format",

@@ -178,10 +178,14 @@ async def _handshake(settings: CloudSettings, port: int) -> None:
 def _ports(settings: CloudSettings) -> Iterator[CheckResult]:
     from littoral_cloud.api.server import check_free
 
-    for name, port in (("enrolment", settings.enrolment_port), ("fleet", settings.fleet_port)):
+    for name, host, port in (
+        ("enrolment", settings.host, settings.enrolment_port),
+        ("fleet", settings.host, settings.fleet_port),
+        ("api", settings.api_host, settings.api_port),
+    ):
         try:
-            check_free(name, settings.host, port)
-            yield CheckResult(f"{name} port", True, f"{settings.host}:{port} is free" if port else "any free one")
+            check_free(name, host, port)
+            yield CheckResult(f"{name} port", True, f"{host}:{port} is free" if port else "any free one")
         except FleetError as error:
             yield CheckResult(f"{name} port", False, error.message, error.hint)
 

@@ -13,7 +13,7 @@ import typer
 from littoral.errors import BadInput
 from littoral_cloud.cli.noun import noun
 from littoral_cloud.client.fleet_client import client_of
-from littoral_cloud.client.profile import Profile, write_profile
+from littoral_cloud.client.profile import LoginProfile, write_profile
 from littoral_cloud.terminal.output import Format, FormatOption, emit
 
 app = noun("Use the fleet of a coordinator on another machine.")
@@ -32,14 +32,14 @@ def login(
     if parts.scheme != "https" or not parts.hostname or parts.path not in ("", "/"):
         raise BadInput(f"URL: {url[:200]!r} is no address of a coordinator", hint="like https://fleet.example.org:7445")
     token = typer.prompt("Token", hide_input=True) if sys.stdin.isatty() else sys.stdin.readline()
-    profile = Profile(url=url.rstrip("/"), token=token.strip(), ca_pem=ca_file.read_text() if ca_file else "")
+    profile = LoginProfile(url=url.rstrip("/"), token=token.strip(), ca_pem=ca_file.read_text() if ca_file else "")
     who = asyncio.run(_who(profile))
     path = write_profile(profile)
     words = f"you are {who['name']}, {who['role']}, at {profile.url}; written to {path}"
     emit({**who, "url": profile.url, "profile": str(path)} if format == Format.JSON else words, format)
 
 
-async def _who(profile: Profile) -> dict[str, str]:
+async def _who(profile: LoginProfile) -> dict[str, str]:
     async with client_of(profile) as client:
         found: dict[str, str] = await client.get("/whoami")
         return found

@@ -37,12 +37,18 @@ def serve(
         typer.Option(help="redis://, rediss://, unix://, redis+sentinel:// or redis+cluster://. Default: the embedded one."),
     ] = None,
     redis_password_file: Annotated[Path | None, typer.Option(help="The file with the password for --redis-url.")] = None,
-    host: Annotated[str | None, typer.Option(help="The address of both listeners. Default: 127.0.0.1.")] = None,
+    host: Annotated[str | None, typer.Option(help="The address of both listeners for nodes. Default: 127.0.0.1.")] = None,
     enrolment_port: Annotated[
         int | None, typer.Option(help="The port for enrolment, with server TLS; 0: any free port. Default: 7443.")
     ] = None,
     fleet_port: Annotated[
         int | None, typer.Option(help="The port for nodes, with mutual TLS; 0: any free port. Default: 7444.")
+    ] = None,
+    api_host: Annotated[
+        str | None, typer.Option(help="The address of the operator API and its page. Default: 127.0.0.1.")
+    ] = None,
+    api_port: Annotated[
+        int | None, typer.Option(help="The port for operators, with server TLS; 0: any free port. Default: 7445.")
     ] = None,
     public_name: Annotated[
         list[str] | None, typer.Option(help="A DNS name or address of this server, for nodes (repeatable).")
@@ -64,7 +70,7 @@ def serve(
 ) -> None:
     """Serve until SIGTERM or SIGINT, then drain.
 
-    Prints one line when both listeners answer, with their addresses, and writes them to DATA/serve.json. Logs to standard error.
+    Prints one line when all listeners answer, with their addresses, and writes them to DATA/serve.json. Logs to standard error.
     SIGUSR1 logs one line with the counts since the start: sessions that are open, and documents read from Redis.
     """
     to_environment(DATA_DIR=data_dir, REDIS_URL=redis_url, REDIS_PASSWORD_FILE=redis_password_file)
@@ -72,6 +78,8 @@ def serve(
         host=host,
         enrolment_port=enrolment_port,
         fleet_port=fleet_port,
+        api_host=api_host,
+        api_port=api_port,
         public_names=tuple(public_name) if public_name else None,
         heartbeat_interval_s=heartbeat_interval,
         telemetry_interval_s=telemetry_interval,
@@ -103,6 +111,6 @@ async def _until_signalled(settings: CloudSettings, format: Format) -> None:
             if format is Format.JSON:
                 emit_line({"event": "ready", **asdict(serving)})
             else:
-                emit(f"ready enrolment={serving.enrolment} fleet={serving.fleet} pid={serving.pid}")
+                emit(f"ready enrolment={serving.enrolment} fleet={serving.fleet} page=https://{serving.api} pid={serving.pid}")
 
     await run(settings, time.time, stop=stop, ready=ready, asked=asked)  # noqa: TID251 - the composition root's clock

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-import httpx
+from typing import TYPE_CHECKING
 
 from littoral.errors import FleetError
+
+if TYPE_CHECKING:
+    import httpx
 
 _MOST_WORDS = 500
 

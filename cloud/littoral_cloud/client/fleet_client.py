@@ -13,16 +13,17 @@ import tempfile
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
-
-import httpx
 
 from littoral.errors import FleetError, Unavailable
 from littoral_cloud.client.errors import error_from
-from littoral_cloud.client.profile import Profile, active_profile
+from littoral_cloud.client.profile import LoginProfile, active_profile
 from littoral_cloud.local.discovery import Serving, api_socket
 from littoral_cloud.settings import CloudSettings
+
+if TYPE_CHECKING:
+    import httpx
 
 PATHS = "/api/v1"
 ANSWER_S = 60.0
@@ -57,9 +58,10 @@ class FleetClient:
     @asynccontextmanager
     async def events(self, *kinds: str) -> AsyncIterator[AsyncIterator[Mapping[str, Any]]]:
         """What changes, from the moment the context is entered: "kind", "id" and "generation" of each."""
-        query = httpx.QueryParams([("kind", kind) for kind in kinds])
+        import httpx
+
         try:
-            async with self._http.stream("GET", f"{PATHS}/events", params=query, timeout=None) as answer:
+            async with self._http.stream("GET", f"{PATHS}/events", params={"kind": kinds}, timeout=None) as answer:
                 if answer.is_error:
                     await answer.aread()
                     raise error_from(answer)
@@ -70,6 +72,8 @@ class FleetClient:
             raise self._away(error) from error
 
     async def _ask(self, method: str, path: str, query: Query, body: Mapping[str, Any] | None = None) -> Any:
+        import httpx
+
         given = {name: value for name, value in query.items() if value is not None}
         try:
             answer = await self._http.request(method, PATHS + path, params=given, json=body)
@@ -112,13 +116,17 @@ async def fleet_client(settings: CloudSettings, *, folder_was_named: bool) -> As
 
 @asynccontextmanager
 async def _over(socket: Path) -> AsyncIterator[FleetClient]:
+    import httpx  # costs 0.1 s, which help does without
+
     transport = httpx.AsyncHTTPTransport(uds=str(socket))
     async with httpx.AsyncClient(transport=transport, base_url="http://littoral", timeout=ANSWER_S, trust_env=False) as http:
         yield FleetClient(http, str(socket))
 
 
 @asynccontextmanager
-async def client_of(profile: Profile) -> AsyncIterator[FleetClient]:
+async def client_of(profile: LoginProfile) -> AsyncIterator[FleetClient]:
+    import httpx
+
     context = ssl.create_default_context(cadata=profile.ca_pem or None)
     headers = {"authorization": f"Bearer {profile.token}"}
     async with httpx.AsyncClient(base_url=profile.url, headers=headers, verify=context, timeout=ANSWER_S) as http:

@@ -13,7 +13,7 @@ from littoral_cloud.trust.files import write_atomically
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Profile:
+class LoginProfile:
     """`url` has no path: https://fleet.example.org:7445. `ca_pem`: the fleet's own CA; "": the system's."""
 
     url: str
@@ -26,18 +26,18 @@ def profile_path() -> Path:
     return (Path(config) if config else Path.home() / ".config") / "littoral" / "profile.json"
 
 
-def active_profile() -> Profile | None:
+def active_profile() -> LoginProfile | None:
     """None: this user is logged in nowhere. Raises BadInput where the file is damaged."""
     path = profile_path()
     try:
-        return decoder.decode(Profile, json_text.parse(path.read_bytes(), "it"), "it")
+        return decoder.decode(LoginProfile, json_text.parse(path.read_bytes(), "it"), "it")
     except (FileNotFoundError, NotADirectoryError):
         return None
     except BadInput as error:
         raise BadInput(f"{path}: is damaged: {error.message}", hint="littoral-cloud login URL writes it again") from error
 
 
-def write_profile(profile: Profile) -> Path:
+def write_profile(profile: LoginProfile) -> Path:
     path = profile_path()
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     write_atomically(path, json.dumps(asdict(profile)).encode() + b"\n", private=True)

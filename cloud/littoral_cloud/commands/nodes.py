@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,11 +10,13 @@ from littoral_cloud.commands.use_case import Office, use_case
 from littoral_cloud.fleet import nodes as fleet
 from littoral_cloud.fleet.nodes import NodeView, ServedModel
 from littoral_cloud.fleet.quarantine import Quarantine
+from littoral_cloud.fleet.records import Node, load
 from littoral_cloud.quarantine import commands as quarantines
 from littoral_cloud.terminal.text import when
 from littoral_cloud.trust.people import Caller, Role
 
-_PAGE = 500
+_PAGE = 200
+"""Nodes whose documents are read at one time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,9 +76,12 @@ class NodeFilter:
     state: str = ""
     model: str = ""
 
+    def has_labels(self, labels: Mapping[str, str]) -> bool:
+        return all(labels.get(key) == value for key, value in self.labels.items())
+
     def takes(self, view: NodeView) -> bool:
         return (
-            all(view.node.labels.get(key) == value for key, value in self.labels.items())
+            self.has_labels(view.node.labels)
             and (not self.state or self.state in view.state.split(", "))
             and (not self.model or any(model.model == self.model for model in view.models))
         )
@@ -86,15 +91,29 @@ class NodeFilter:
 async def page(office: Office, caller: Caller, *, which: NodeFilter, after: str, limit: int) -> NodePage:
     """The next nodes behind a name, by name."""
     now, found = office.core.clock(), list[NodeView]()
-    while len(found) <= limit:
-        some = await fleet.view_some_nodes(office.core.ledger, now, after=after, count=min(_PAGE, limit + 1))
-        found += [view for view in some if which.takes(view) and caller.scope.has_node(view.node.labels)]
-        if not some:
+    waiting = await _ids_after(office, after, which, caller)
+    for start in range(0, len(waiting), _PAGE):
+        some = await fleet.view_nodes_of(office.core.ledger, waiting[start : start + _PAGE], now)
+        found += [view for view in some if which.takes(view)]
+        if len(found) > limit:
             break
-        after = some[-1].node.name
-    more = len(found) > limit
-    found = found[:limit]
+    more, found = len(found) > limit, found[:limit]
     return NodePage(items=tuple(_shown(view, now) for view in found), next=found[-1].node.name if more else "")
+
+
+async def _ids_after(office: Office, after: str, which: NodeFilter, caller: Caller) -> Sequence[str]:
+    """Of nodes behind a name whose labels match, by name."""
+
+    def matches(node: Node) -> bool:
+        return which.has_labels(node.labels) and caller.scope.has_node(node.labels)
+
+    if office.view is not None and office.names is not None:
+        await office.view.ready()
+        nodes = office.view.of("node")
+        return [id for id in office.names.after(after) if matches(nodes[id].record)]
+    every = [load(Node, doc) for doc in await office.core.ledger.all("node")]
+    every.sort(key=lambda node: (node.name, node.node_id))
+    return [node.node_id for node in every if node.name > after and matches(node)]
 
 
 @use_case("node.show", Role.VIEWER)

@@ -14,6 +14,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from littoral_cloud.app import Core
 from littoral_cloud.fleet.ledger import Audit, Change
+from littoral_cloud.fleet.node_names import NodeNames
 from littoral_cloud.fleet.view import FleetView
 from littoral_cloud.trust.people import Caller, Denied, Role, details
 
@@ -23,10 +24,11 @@ R = TypeVar("R")
 
 @dataclass(frozen=True, slots=True)
 class Office:
-    """What use cases stand on. `view`: None in a process that serves no fleet, where the ledger is read instead."""
+    """What use cases stand on. `view`, `names`: None in a process that serves no fleet, where the ledger is read instead."""
 
     core: Core
     view: FleetView | None = None
+    names: NodeNames | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,7 +67,7 @@ class Processes:
         """`loop`: the coordinator starts federated runs and releases by itself when it sees drift."""
         command = [
             *(script("littoral-cloud"), "serve"),
-            *("--enrolment-port", "0", "--fleet-port", "0"),
+            *("--enrolment-port", "0", "--fleet-port", "0", "--api-port", "0"),
             *("--heartbeat-interval", "2", "--telemetry-interval", "1", "--format", Format.JSON),
             *(["--auto-loop"] if loop else []),
         ]

@@ -104,6 +104,12 @@ async def view_some_nodes(ledger: Ledger, now: float, *, after: str, count: int)
     return await _views_of(ledger, [load(Node, doc) for doc in found if doc is not None], now)
 
 
+async def view_nodes_of(ledger: Ledger, node_ids: Sequence[str], now: float) -> list[NodeView]:
+    """These nodes, in this order; one that is gone is left out."""
+    found = await ledger.get_many([("node", node_id) for node_id in node_ids]) if node_ids else ()
+    return await _views_of(ledger, [load(Node, doc) for doc in found if doc is not None], now)
+
+
 async def view_node(ledger: Ledger, node: Node, now: float) -> NodeView:
     [view] = await _views_of(ledger, [node], now)
     return view

@@ -119,7 +119,7 @@ async def _coordinator(place: LocalFleet) -> AsyncIterator[Command]:
     enrolment, fleet = _ports(place.settings.data_dir / PORTS_FILE)
     command = [
         *(script("littoral-cloud"), "serve", "--format", "json", "--host", "127.0.0.1"),
-        *("--enrolment-port", str(enrolment), "--fleet-port", str(fleet)),
+        *("--enrolment-port", str(enrolment), "--fleet-port", str(fleet), "--api-port", "0"),
     ]
     child = await Command.start("coordinator", command, place.logs / "coordinator.log", _environment(place))
     try:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+_LAST = 253_402_300_799.0  # of the year 9999
+
 
 def printable(text: str) -> str:
     """The text with every character that could control a terminal written as \\x1b."""
@@ -21,5 +23,5 @@ def counted(count: int, noun: str) -> str:
 
 
 def when(seconds: float) -> str:
-    """A time of day in UTC: 2026-01-31T12:00:00Z."""
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    """A time of day in UTC: 2026-01-31T12:00:00Z; of a time that no calendar has, the nearest one that it has."""
+    return datetime.fromtimestamp(min(max(seconds, 0.0), _LAST), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -37,11 +37,11 @@ class Here:
 async def here_of(request: Request) -> Here:
     """Raises NotSignedIn."""
     office: Office = request.app.state.office
-    if request.client is not None and request.client.host.startswith(USER):
-        return Here(office, Caller(name=_user(int(request.client.host.removeprefix(USER))), role=Role.ADMIN))
     scheme, _, secret = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer" and secret:
         return Here(office, await caller_of(office.core.ledger, secret.strip(), office.core.clock()))
+    if request.client is not None and request.client.host.startswith(USER):
+        return Here(office, Caller(name=_user(int(request.client.host.removeprefix(USER))), role=Role.ADMIN))
     if cookie := request.cookies.get(COOKIE):
         caller, session = await session_of(office.core.ledger, cookie, office.core.clock())
         if request.method not in _SAFE and not right_form(session, request.headers.get(CSRF_HEADER, "")):

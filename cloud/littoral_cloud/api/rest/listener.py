@@ -33,7 +33,7 @@ class _SocketProtocol(H11Protocol):
         self.client = (f"{USER}{user}", 0)
 
 
-class _Server(uvicorn.Server):
+class _ApiServer(uvicorn.Server):
     """Signals are the process's own."""
 
     def __init__(self, config: uvicorn.Config) -> None:
@@ -113,7 +113,7 @@ async def _served(
     )
     config.load()
     config.ssl = context
-    server = _Server(config)
+    server = _ApiServer(config)
     task = asyncio.create_task(server.serve(sockets=[listening]), name="api")
     started = asyncio.create_task(server.listens.wait())
     await asyncio.wait({task, started}, return_when=asyncio.FIRST_COMPLETED)
