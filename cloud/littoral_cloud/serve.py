@@ -37,9 +37,9 @@ from littoral_cloud.api.server import Listener
 from littoral_cloud.api.session_service import SessionServicer
 from littoral_cloud.api.session_terms import SessionTerms
 from littoral_cloud.app import Core, open_core
+from littoral_cloud.commands.use_case import Office
 from littoral_cloud.counting.durations import LabelledDurations
 from littoral_cloud.counting.transfer_counts import TransferCounts
-from littoral_cloud.commands.use_case import Office
 from littoral_cloud.federation.controller import RunController
 from littoral_cloud.federation.run import KIND as RUN
 from littoral_cloud.federation.run import Run

@@ -27,7 +27,7 @@ def web_app(office: Office) -> FastAPI:
 
 @asynccontextmanager
 async def operators_listening(office: Office, certificates: ListenerCertificates) -> AsyncIterator[str]:
-    """On a socket in the data folder and on a port; gives the port's address, as operators reach it. Raises Unavailable, BadInput."""
+    """On a socket in the data folder and on a port; gives the address of the port. Raises Unavailable, BadInput."""
     settings, app = office.core.settings, web_app(office)
     async with (
         socket_api(app, api_socket(settings.data_dir)),
