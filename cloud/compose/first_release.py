@@ -83,7 +83,7 @@ async def main() -> int:
     torch.set_num_threads(1)  # what the container may have of the machine, not what the machine has
     async with open_core(load_settings(), clock=time.time) as core:  # noqa: TID251 - a command; the clock comes in here
         if promoted := [rollout for rollout in await passed_rollouts(core) if not rollout.policy.nodes]:
-            newest = max(promoted, key=lambda rollout: rollout.ended_at or 0.0)
+            newest = max(promoted, key=lambda rollout: rollout.began)
             say(f"{newest.release_id} was promoted for the fleet: whoever joins gets it")
             return 0
         release = await release_to_serve(core)

@@ -42,7 +42,8 @@ def rollouts_to_archive(seen: EndedView, keep: int) -> list[str]:
         ((rollout.ended_at or 0.0, id) for id, rollout in seen.rollouts.items() if rollout.state in ENDED), reverse=True
     )
     stays = _newest(((_group(seen.rollouts[id]), id) for _, id in ended), keep)
-    stays |= _followed(seen, [id for _, id in ended if seen.rollouts[id].state is RolloutState.SUCCEEDED])
+    passed = [id for _, id in ended if seen.rollouts[id].state is RolloutState.SUCCEEDED]
+    stays |= _followed(seen, sorted(passed, key=lambda id: (seen.rollouts[id].began, id), reverse=True))
     unsettled = {id for id, run in seen.runs.items() if _unsettled(run, seen)}
     of_loop = {id for id, release in seen.releases.items() if release.run_id in unsettled}
     return [id for _, id in reversed(ended) if id not in stays and seen.rollouts[id].release_id not in of_loop]

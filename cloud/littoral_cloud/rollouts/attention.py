@@ -5,7 +5,7 @@ Rules, in order:
 1. `next_actions` alone decides. This remembers what it waited for, and says whether it could decide something else now; in doubt
    it says yes.
 2. A look is due when its time came, when the rollout, its release or a candidate changed, and when another rollout of the model
-   changed while this one is PENDING.
+   changed while this one is PENDING, or began to wait while nodes of this one wait for their turns.
 3. Before a wave runs, a look is due when a node changed that is waited for, or that might take the release now.
 4. In a wave, and on the way back, answers gather: a look is due once a batch of nodes has answered, after the last one, RECORD_S
    after the first of them, and at once where a node answers badly.
@@ -66,10 +66,15 @@ class Attention:
         if each.kind == KIND and each.id == seen.rollout_id:
             return not 0 < each.generation <= seen.generation  # that one was seen
         if each.kind == KIND:
-            return seen.rollout.state is RolloutState.PENDING
+            return seen.rollout.state is RolloutState.PENDING or (bool(self.awaited) and self._may_ask(each.id))
         if each.kind == "measurement":
             return seen.rollout.state is RolloutState.MEASURING and each.id.partition("@")[0] in seen.digests
         return each.id == seen.rollout.release_id or each.id in seen.digests
+
+    def _may_ask(self, rollout_id: str) -> bool:
+        """Whether another rollout may have asked for its turn since the last look."""
+        known = self.seen.others.get(rollout_id)
+        return known is None or (known.model == self.seen.rollout.model and known.state is RolloutState.PENDING)
 
     def _node_matters(self, kind: str, node_id: str, now: float) -> bool:
         seen, state = self.seen, self.seen.rollout.state

@@ -70,7 +70,7 @@ async def releases_in_force(ledger: Ledger) -> dict[str, Release]:
     back after that one was made, the one that it went back to."""
     releases = {release.release_id: release for release in await all_releases(ledger) if not release.withdrawn}
     newest = {release.model: release for release in releases.values()}
-    passed = [r for r in (await _rollouts(ledger)).values() if r.state is RolloutState.SUCCEEDED and r.release_id in releases]
+    passed = [r for r in await _passed(ledger) if r.release_id in releases]
     for rollout in sorted(passed, key=lambda r: r.created_at):
         if rollout.created_at > newest[rollout.model].created_at:
             newest[rollout.model] = releases[rollout.release_id]
@@ -82,8 +82,7 @@ async def release_before(ledger: Ledger, model: str) -> Release:
     releases = {release.release_id: release for release in await all_releases(ledger) if release.model == model}
     if not releases:
         raise NotFound(f"model {model!r}: has no release", hint="littoral-cloud release list")
-    ended = [rollout for rollout in (await _rollouts(ledger)).values() if rollout.state is RolloutState.SUCCEEDED]
-    passed = sorted((r for r in ended if r.release_id in releases), key=lambda r: r.ended_at or 0.0, reverse=True)
+    passed = sorted((r for r in await _passed(ledger) if r.release_id in releases), key=lambda r: r.began, reverse=True)
     for rollout in passed:
         if rollout.release_id != passed[0].release_id and not releases[rollout.release_id].withdrawn:
             return releases[rollout.release_id]
@@ -93,6 +92,11 @@ async def release_before(ledger: Ledger, model: str) -> Release:
         else f"model {model}: no release has passed a rollout yet",
         hint="name one: littoral-cloud rollout back MODEL --to RELEASE",
     )
+
+
+async def _passed(ledger: Ledger) -> list[Rollout]:
+    """Of all their nodes, or of as many that they stand for them."""
+    return [r for r in (await _rollouts(ledger)).values() if r.state is RolloutState.SUCCEEDED and r.proved]
 
 
 async def _rollouts(ledger: Ledger) -> dict[str, Rollout]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from littoral_cloud.fleet.ledger import Audit, Change, Write
@@ -14,13 +14,10 @@ from littoral_cloud.rollouts.assignments import (
     Assignment,
     AssignmentEvent,
     AssignmentState,
-    Ineligible,
     assignment_id,
     moved,
-    refused_assignment,
 )
 from littoral_cloud.rollouts.assignments import KIND as ASSIGNMENT
-from littoral_cloud.rollouts.eligibility import FITS_BUDGET
 from littoral_cloud.rollouts.events import (
     ApprovalWanted,
     LastWavePassed,
@@ -32,6 +29,7 @@ from littoral_cloud.rollouts.events import (
     NodesFailed,
     NodesGoBack,
     NodesNotReached,
+    NodesYielded,
     NothingToDo,
     Planned,
     Restored,
@@ -40,6 +38,7 @@ from littoral_cloud.rollouts.events import (
     RolloutExpired,
     RolloutStopped,
     TurnCame,
+    TurnWanted,
     Waits,
     WavePassed,
 )
@@ -49,23 +48,26 @@ from littoral_cloud.rollouts.judge import observe
 from littoral_cloud.rollouts.measuring import still_to_measure
 from littoral_cloud.rollouts.permission import begin_by
 from littoral_cloud.rollouts.plan import sizes_left
+from littoral_cloud.rollouts.planned import asked_to_measure, by_rule, planned_docs, without_trials
 from littoral_cloud.rollouts.seen import RolloutView
 from littoral_cloud.rollouts.state import (
     ENDED,
-    FIRST_NODES,
     KIND,
     MOVES,
     IllegalRolloutMove,
-    RefusedByRule,
     Rollout,
     RolloutState,
     limit_s,
 )
 from littoral_cloud.rollouts.waves import ended, next_started, sizes_of, split, told
 from littoral_cloud.rollouts.wording import nodes_in_audit, unproved_remark
+from littoral_cloud.rollouts.yielding import yielded_words
 
 ACTOR = "rollouts"
-_IN_ITS_STATE = (Waits, ApprovalWanted, MeasurersWanted, NodesDue, NodesAnswered, NodesFailed, NodesNotReached, NodesGoBack)
+_IN_ITS_STATE = (
+    *(Waits, ApprovalWanted, TurnWanted, MeasurersWanted),
+    *(NodesDue, NodesAnswered, NodesFailed, NodesNotReached, NodesYielded, NodesGoBack),
+)
 """Events after which the rollout stays where it was, with the time that it had."""
 
 
@@ -127,13 +129,13 @@ def apply(seen: RolloutView, event: RolloutEvent, now: float) -> Decision:
     entered = replace(entered, paused_by="", paused_at=0.0, paused_s=0.0)  # one that is paused makes no move but to its end
     match event:
         case TurnCame(refused):
-            begun = replace(entered, refused=by_rule(refused), reason="")
-            return Decision(begun, _asked(seen, still_to_measure(replace(seen, rollout=begun), now).ask))
+            begun = replace(entered, refused=by_rule(refused), reason="", asks_turn=False, began_at=now)
+            return Decision(begun, asked_to_measure(seen, still_to_measure(replace(seen, rollout=begun), now).ask))
         case Planned(assignments, refused):
             sizes = split(len(assignments), sizes_of(rollout.policy, len(assignments)), rollout.policy.most_nodes)
             begun = replace(entered, planned=len(assignments), refused=by_rule(refused))
             begun = replace(begun, waves=next_started((), sizes[0], now), waves_to_come=len(sizes) - 1)
-            return Decision(begun, _without_trials(seen), (), _planned(seen, assignments, refused, now))
+            return Decision(begun, without_trials(seen), (), planned_docs(seen, assignments, refused, now))
         case WavePassed():
             left = len(seen.assignments.in_state(AssignmentState.PLANNED))
             sizes = split(left, sizes_left(seen), rollout.policy.most_nodes)
@@ -153,19 +155,19 @@ def apply(seen: RolloutView, event: RolloutEvent, now: float) -> Decision:
         case NothingToDo(refused):
             after = replace(entered, refused=by_rule(refused), reason="every node that it fits serves it already")
             line = _line(seen, "rollout.promoted", {"nodes": []})
-            return Decision(after, _without_trials(seen), (line,), _planned(seen, (), refused, now))
+            return Decision(after, without_trials(seen), (line,), planned_docs(seen, (), refused, now))
         case NobodyNow(reason):
             after = replace(entered, planned=0, waves=(), waves_to_come=0, given={}, refused=(), reason=reason)
-            return Decision(after, _without_trials(seen), (_line(seen, "rollout.waiting", {"reason": reason}),))
+            return Decision(after, without_trials(seen), (_line(seen, "rollout.waiting", {"reason": reason}),))
         case NobodyCan(reason, refused):
             after = replace(entered, reason=reason, waves=ended(rollout.waves, now), waves_to_come=0)
             after = replace(after, refused=by_rule(refused) or rollout.refused)
-            return Decision(after, _without_trials(seen), (_line(seen, "rollout.failed", {"reason": reason}),))
+            return Decision(after, without_trials(seen), (_line(seen, "rollout.failed", {"reason": reason}),))
         case RolloutExpired(reason):
             return Decision(replace(entered, reason=reason), {}, (_line(seen, "rollout.failed", {"reason": reason}),))
         case RolloutAborted(reason):
             line = _line(seen, "rollout.rolled-back", {"reason": reason, "nodes": []})
-            return Decision(replace(entered, reason=reason), _without_trials(seen), (line,))
+            return Decision(replace(entered, reason=reason), without_trials(seen), (line,))
     raise IllegalRolloutMove(f"rollout {seen.rollout_id}: nothing is known to follow from {type(event).__name__}")
 
 
@@ -177,7 +179,7 @@ def _in_its_state(seen: RolloutView, event: RolloutEvent, now: float) -> Decisio
             asked = replace(rollout, policy=policy, deadline=begin_by(policy, rollout.created_at))
             return Decision(asked, {}, (_line(seen, "rollout.approval-wanted", {"share": round(share, 4)}),))
         case MeasurersWanted(ask):
-            return Decision(rollout, _asked(seen, ask))  # who is asked now has the rest of the time
+            return Decision(rollout, asked_to_measure(seen, ask))  # who is asked now has the rest of the time
         case NodesDue():
             return _told(seen, event, now)
         case NodesAnswered(became):
@@ -190,6 +192,10 @@ def _in_its_state(seen: RolloutView, event: RolloutEvent, now: float) -> Decisio
             dropped = {id: moved(held[id][1], AssignmentEvent.LEFT_OUT, now, why=why) for id in nodes}
             given_back = {id: back(seen.nodes[id], held[id][1], rollout.model)[0] for id in nodes}
             return Decision(rollout, given_back, (), dropped)
+        case TurnWanted():
+            return Decision(replace(rollout, asks_turn=True))
+        case NodesYielded(to, nodes, last):
+            return _yielded(seen, to, nodes, now, last=last)
         case NodesGoBack(nodes):
             return _back(seen, nodes, now)
         case _:
@@ -213,6 +219,19 @@ def _told(seen: RolloutView, event: NodesDue, now: float) -> Decision:
     lines = _wave_line(seen, nodes) if event.last else ()
     given = Counter(rollout.given) + Counter(a.manifest_digest for a in event.told)
     return Decision(replace(rollout, waves=waves, deadline=deadline, given=dict(given)), desired, lines, became)
+
+
+def _yielded(seen: RolloutView, to: str, nodes: Sequence[str], now: float, *, last: bool) -> Decision:
+    """Gives a batch of nodes to another rollout: nothing was asked of them. After the last one the other may begin."""
+    rollout, held, why = seen.rollout, seen.assignments.held, yielded_words(to)
+    became = {id: moved(held[id][1], AssignmentEvent.LEFT_OUT, now, why=why) for id in nodes}
+    if not last:
+        return Decision(rollout, {}, (), became)
+    its = (*(id for id, a in seen.assignments.in_state(AssignmentState.DROPPED).items() if a.why == why), *nodes)
+    remark = (f"rollout {to} took over {len(its)} of its nodes, whose maintenance windows were closed",) if its else ()
+    line = _line(seen, "rollout.yielded", {"to": to, **nodes_in_audit("nodes", its)})
+    after = replace(rollout, yielded_to=(*rollout.yielded_to, to), remarks=(*rollout.remarks, *remark))
+    return Decision(after, {}, (line,), became)
 
 
 def _wave_line(seen: RolloutView, nodes: Sequence[str]) -> tuple[Audit, ...]:
@@ -248,49 +267,8 @@ def _promoted(seen: RolloutView, rollout: Rollout) -> Decision:
     said = nodes_in_audit("nodes", kept) | (nodes_in_audit("unproved", unseen) if unseen else {})
     verdicts = verdicts_of(seen)
     said |= {"gates": {name: str(verdict) for name, verdict in verdicts.items()}}
-    remarks = (*unproved_remark([seen.nodes[id].name for id in unseen]), *remarks_of(rollout.policy, verdicts))
+    remarks = (*rollout.remarks, *unproved_remark([seen.nodes[id].name for id in unseen]), *remarks_of(rollout.policy, verdicts))
     return Decision(replace(rollout, remarks=remarks), {}, (_line(seen, "rollout.promoted", said),))
-
-
-def _planned(
-    seen: RolloutView, assignments: Iterable[Assignment], refused: Iterable[Ineligible], now: float
-) -> dict[str, Assignment | None]:
-    """The documents that differ from those that are there: of a plan that was not written to its end, and of turns that were."""
-    wanted = {a.node_id: replace(a, at=now) for a in assignments}
-    for no in refused:
-        if no.rule == FITS_BUDGET:  # the one rule that somebody asks about later, node by node: rechoice.py
-            wanted[no.node_id] = replace(refused_assignment(seen.rollout_id, no), at=now)
-    held = dict(seen.assignments.held)
-    changed: dict[str, Assignment | None] = {id: None for id in held if id not in wanted}
-    return changed | {id: a for id, a in wanted.items() if id not in held or replace(held[id][1], at=now) != a}
-
-
-def by_rule(refused: Iterable[Ineligible]) -> tuple[RefusedByRule, ...]:
-    """In order of the rules' names."""
-    found: defaultdict[str, list[Ineligible]] = defaultdict(list)
-    for no in sorted(refused, key=lambda no: no.node_id):
-        found[no.rule].append(no)
-    return tuple(RefusedByRule(rule=rule, nodes=len(nos), first=tuple(nos[:FIRST_NODES])) for rule, nos in sorted(found.items()))
-
-
-def _asked(seen: RolloutView, ask: Mapping[str, Sequence[str]]) -> dict[str, Desired]:
-    """Args:
-    ask: manifest digests to measure, by node id.
-    """
-    changed = {}
-    for node_id, digests in ask.items():
-        desired = seen.nodes[node_id].desired
-        changed[node_id] = replace(desired, benchmarks=tuple(dict.fromkeys((*desired.benchmarks, *digests))))
-    return changed
-
-
-def _without_trials(seen: RolloutView) -> dict[str, Desired]:
-    ours = seen.digests
-    changed = {}
-    for node_id, node in seen.nodes.items():
-        if node.desired.benchmarks and not ours.isdisjoint(node.desired.benchmarks):
-            changed[node_id] = replace(node.desired, benchmarks=tuple(t for t in node.desired.benchmarks if t not in ours))
-    return changed
 
 
 def _line(seen: RolloutView, action: str, details: Mapping[str, object]) -> Audit:

@@ -30,6 +30,11 @@ class ApprovalWanted(RolloutEvent):
 
 
 @dataclass(frozen=True, slots=True)
+class TurnWanted(RolloutEvent):
+    """It could begin, and waits for others of the model alone."""
+
+
+@dataclass(frozen=True, slots=True)
 class TurnCame(RolloutEvent):
     """No older rollout of the model runs."""
 
@@ -101,6 +106,15 @@ class NodesNotReached(RolloutEvent):
 
     nodes: tuple[str, ...]
     why: str = "no session was handed it in time"
+
+
+@dataclass(frozen=True, slots=True)
+class NodesYielded(RolloutEvent):
+    """Another rollout of the model takes over nodes whose turn waits for their maintenance windows: see yielding.py."""
+
+    to: str
+    nodes: tuple[str, ...]  # at most BATCH_NODES at one time
+    last: bool  # there are no more of them
 
 
 @dataclass(frozen=True, slots=True)

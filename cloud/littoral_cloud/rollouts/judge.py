@@ -28,6 +28,7 @@ from littoral_cloud.rollouts.events import (
     RolloutExpired,
     RolloutStopped,
     TurnCame,
+    TurnWanted,
     Waits,
 )
 from littoral_cloud.rollouts.measuring import still_to_measure
@@ -37,6 +38,7 @@ from littoral_cloud.rollouts.seen import RolloutView
 from littoral_cloud.rollouts.state import ENDED, Rollout, RolloutState
 from littoral_cloud.rollouts.wave_judge import absent_nodes, listed, none_there, observe_wave, waits_for_turn
 from littoral_cloud.rollouts.wording import first_of
+from littoral_cloud.rollouts.yielding import asking
 
 
 def observe(seen: RolloutView, now: float) -> RolloutEvent:
@@ -72,10 +74,12 @@ def _observe_pending(seen: RolloutView, now: float) -> RolloutEvent:
     before = sorted(
         id
         for id, other in seen.others.items()
-        if other.model == rollout.model and (other.state is not RolloutState.PENDING or _comes_first(other, id, place, seen, now))
+        if other.model == rollout.model and (_runs(other, seen) or _comes_first(other, id, place, seen, now))
     )
     if before and now >= rollout.deadline:
         return RolloutExpired(f"rollout {before[0]} did not end within {rollout.policy.pending_s:g} s")
+    if before and not rollout.asks_turn and all(_runs(seen.others[id], seen) for id in before):
+        return TurnWanted()
     if before:
         return Waits(tuple(f"rollout {id} to end" for id in before), rollout.deadline)
     refused = [no for node in seen.nodes.values() if (no := refusal(node, seen)) is not None]
@@ -102,8 +106,15 @@ def _asks_approval(seen: RolloutView) -> float | None:
     return share if share > seen.approval_above else None
 
 
+def _runs(other: Rollout, seen: RolloutView) -> bool:
+    """Whether its turn came, and it has not yielded to this one."""
+    return other.state is not RolloutState.PENDING and seen.rollout_id not in other.yielded_to
+
+
 def _comes_first(other: Rollout, id: str, place: tuple[float, str], seen: RolloutView, now: float) -> bool:
     """Of two that wait: the older one, if it may begin and some node of it is there."""
+    if other.state is not RolloutState.PENDING:
+        return False
     return (other.created_at, id) < place and not_yet(other, id, now) is None and not _named_are_gone(other, seen)
 
 
@@ -126,6 +137,8 @@ def _observe_measuring(seen: RolloutView, now: float) -> RolloutEvent:
     coming = next_nodes(plan.assignments, seen, now, 1)
     if coming.assignments:
         return Planned(plan.assignments, plan.refused)
+    if coming.closed and not coming.away and asking(seen) is not None:
+        return Planned(plan.assignments, plan.refused)  # what is planned can be yielded
     if coming.away or coming.closed:
         return waits_for_turn(coming, seen, now)
     if plan.already:

@@ -32,8 +32,8 @@ class RolloutPlan:
 class NextNodes:
     assignments: tuple[Assignment, ...]  # in order; chosen again where the budget has changed
     dropped: Mapping[str, str]  # node ids whose turn it was, and why they cannot have it
-    away: tuple[str, ...]  # node ids whose turn it is, and that are waited for
     closed: Mapping[str, float]  # node ids whose turn it is, and when their maintenance window opens
+    away: tuple[str, ...]  # others whose turn it is, and that are waited for
     all: bool  # there are no others
 
 
@@ -113,7 +113,7 @@ def next_nodes(assignments: Iterable[Assignment], seen: RolloutView, now: float,
     closed: dict[str, float] = {}
     for assignment in assignments:
         if len(chosen) == most or len(chosen) + len(dropped) == BATCH_NODES:
-            return NextNodes(tuple(chosen), dropped, tuple(away), closed, all=False)
+            return NextNodes(tuple(chosen), dropped, closed, tuple(away), all=False)
         node = seen.nodes.get(assignment.node_id)
         if node is None or node.node.enrolment is not Enrolment.ACCEPTED:
             dropped[assignment.node_id] = GONE
@@ -124,13 +124,13 @@ def next_nodes(assignments: Iterable[Assignment], seen: RolloutView, now: float,
         if (there := node.there(now)) is There.OFFLINE:
             dropped[assignment.node_id] = OFFLINE
             continue
-        if there is There.AWAY:
-            away.append(assignment.node_id)
+        if (opens := opens_at(node, now, seen.rollout.policy.window)) > now:
+            closed[assignment.node_id] = opens
             if node.id == seen.rollout.policy.canary:
                 break
             continue
-        if (opens := opens_at(node, now, seen.rollout.policy.window)) > now:
-            closed[assignment.node_id] = opens
+        if there is There.AWAY:
+            away.append(assignment.node_id)
             if node.id == seen.rollout.policy.canary:
                 break
             continue
@@ -138,7 +138,7 @@ def next_nodes(assignments: Iterable[Assignment], seen: RolloutView, now: float,
             chosen.append(_for_now(assignment, node, seen))
         except NoFit as error:
             dropped[assignment.node_id] = f"has another budget since: {error.message}"
-    return NextNodes(tuple(chosen), dropped, tuple(away), closed, all=True)
+    return NextNodes(tuple(chosen), dropped, closed, tuple(away), all=True)
 
 
 def _for_now(assignment: Assignment, node: FleetNode, seen: RolloutView) -> Assignment:

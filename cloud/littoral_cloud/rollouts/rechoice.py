@@ -64,7 +64,7 @@ class Fleet:
         """What passed, by model, the newest first: each as its rollout would see it now."""
         found: dict[str, list[RolloutView]] = {}
         passed = [(id, rollout) for id, rollout in self.rollouts.items() if rollout.state is RolloutState.SUCCEEDED]
-        for id, rollout in sorted(passed, key=lambda held: (held[1].ended_at or 0.0, held[0]), reverse=True):
+        for id, rollout in sorted(passed, key=lambda held: (held[1].began, held[0]), reverse=True):
             found.setdefault(rollout.model, []).append(self._seen(id, rollout))
         return found
 
@@ -196,7 +196,7 @@ def followed(node: FleetNode, model: str, fleet: Fleet) -> list[Followed]:
             continue
         holds = wanted is not None and wanted.manifest_digest in seen.digests
         place = fleet.place(seen.rollout_id, node)
-        if not holds and (fleet.withdrawn(seen) or in_cohort(node, seen)):
+        if not holds and (fleet.withdrawn(seen) or in_cohort(node, seen) or not seen.rollout.proved):
             continue
         if holds or place is not PlaceInRollout.TOUCHED:
             found.append(Followed(seen, joins=not holds and place is not PlaceInRollout.OUT_OF_BUDGET))

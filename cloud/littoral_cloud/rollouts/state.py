@@ -1,6 +1,7 @@
 """A rollout: what it is, what may happen to it when, as a table, and for how long a state may last.
 
-    PENDING       waits until no older rollout of the model runs, and until some node is there that can take it
+    PENDING       waits until no older rollout of the model runs, but for nodes with closed windows (yielding.py), and
+                  until some node is there that can take it
     MEASURING     a few nodes of each hardware class measure the candidates that the class can run and has not measured
     WAVE          some nodes get their candidate; the rollout waits until each has passed its probation
     ROLLING_BACK  every node that was touched goes back to what it had
@@ -32,6 +33,7 @@ from littoral_cloud.rollouts.events import (
     NodesFailed,
     NodesGoBack,
     NodesNotReached,
+    NodesYielded,
     NothingToDo,
     Planned,
     Restored,
@@ -40,6 +42,7 @@ from littoral_cloud.rollouts.events import (
     RolloutExpired,
     RolloutStopped,
     TurnCame,
+    TurnWanted,
     Waits,
     WavePassed,
 )
@@ -153,6 +156,9 @@ class Rollout:
     paused_by: str = ""  # likewise; "": it goes on
     paused_at: float = 0.0  # since when, where it is paused
     paused_s: float = 0.0  # for how long it was paused in this wave
+    asks_turn: bool = False  # while it is PENDING: it could begin, and waits for others of the model alone
+    began_at: float = 0.0  # when its turn came; 0: it has not, or a coordinator before wrote this
+    yielded_to: tuple[str, ...] = ()  # rollouts that began while nodes of this one waited for their maintenance windows
     reason: str = ""  # why it did not succeed: node, code, detail; while it is PENDING: who is missing
     remarks: tuple[str, ...] = ()
     schema: int = 2
@@ -168,6 +174,16 @@ class Rollout:
         return self.waves[-1] if self.waves and self.waves[-1].ended_at is None else None
 
     @property
+    def began(self) -> float:
+        """When its turn came: of two rollouts of a model, the one that began later is the newer."""
+        return self.began_at or max(self.created_at, self.policy.not_before, self.approved_at)
+
+    @property
+    def proved(self) -> bool:
+        """Whether its waves say something of nodes that it left out: not where another rollout took over most of them."""
+        return not self.yielded_to or 2 * sum(self.given.values()) >= self.planned
+
+    @property
     def waves_started(self) -> int:
         return self.waves[-1].number if self.waves else 0
 
@@ -177,6 +193,7 @@ S = RolloutState
 MOVES: Mapping[tuple[RolloutState, type[RolloutEvent]], RolloutState] = {
     (S.PENDING, Waits): S.PENDING,
     (S.PENDING, ApprovalWanted): S.PENDING,
+    (S.PENDING, TurnWanted): S.PENDING,
     (S.PENDING, TurnCame): S.MEASURING,
     (S.PENDING, NobodyNow): S.PENDING,
     (S.PENDING, NobodyCan): S.FAILED,
@@ -194,6 +211,7 @@ MOVES: Mapping[tuple[RolloutState, type[RolloutEvent]], RolloutState] = {
     (S.WAVE, NodesAnswered): S.WAVE,
     (S.WAVE, NodesFailed): S.WAVE,
     (S.WAVE, NodesNotReached): S.WAVE,
+    (S.WAVE, NodesYielded): S.WAVE,
     (S.WAVE, WavePassed): S.WAVE,
     (S.WAVE, LastWavePassed): S.SUCCEEDED,
     (S.WAVE, NobodyNow): S.PENDING,
@@ -207,8 +225,8 @@ MOVES: Mapping[tuple[RolloutState, type[RolloutEvent]], RolloutState] = {
 """Every pair of state and event that is not here is refused on purpose: `decide` raises IllegalMove."""
 
 EVENTS: tuple[type[RolloutEvent], ...] = (
-    *(Waits, ApprovalWanted, TurnCame, MeasurersWanted, Planned, NothingToDo, NobodyNow, NobodyCan),
-    *(NodesDue, NodesAnswered, NodesFailed, NodesNotReached, WavePassed, LastWavePassed),
+    *(Waits, ApprovalWanted, TurnWanted, TurnCame, MeasurersWanted, Planned, NothingToDo, NobodyNow, NobodyCan),
+    *(NodesDue, NodesAnswered, NodesFailed, NodesNotReached, NodesYielded, WavePassed, LastWavePassed),
     *(RolloutStopped, RolloutExpired, RolloutAborted, NodesGoBack, Restored),
 )
 

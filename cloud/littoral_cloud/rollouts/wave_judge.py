@@ -44,6 +44,7 @@ from littoral_cloud.rollouts.plan import OFFLINE, NextNodes, next_nodes
 from littoral_cloud.rollouts.seen import RolloutView
 from littoral_cloud.rollouts.state import Rollout, RolloutState, limit_s
 from littoral_cloud.rollouts.wording import first_of
+from littoral_cloud.rollouts.yielding import yields
 
 MOST_BEHIND_S = 5.0
 MOST_SILENT_OF_CLASS = 0.1
@@ -70,7 +71,9 @@ def observe_wave(seen: RolloutView, now: float) -> RolloutEvent:
         return _next_batch(seen, wave.size - wave.told, now)
     awaited = book.answered(NodeAnswer.AWAITED)
     if not awaited:
-        return holds(seen, verdicts, now, behind=seen.behind_s > MOST_BEHIND_S) or _after_wave(seen, now)
+        have_it = book.in_state(AssignmentState.COMMITTED) or book.in_state(AssignmentState.TOLD)
+        held_up = holds(seen, verdicts, now, behind=seen.behind_s > MOST_BEHIND_S) if have_it else None
+        return held_up or _after_wave(seen, now)
     if wave is not None and wave.promoted_by:
         after = _after_wave(seen, now)
         if isinstance(after, WavePassed | NodesDue):
@@ -170,11 +173,15 @@ def _after_wave(seen: RolloutView, now: float) -> RolloutEvent:
         return WavePassed()
     if coming.dropped:
         return NodesDue((), coming.dropped, last=False)
+    if coming.closed and not coming.away and (yielded := yields(seen)) is not None:
+        return yielded
     if coming.away or coming.closed:
         return waits_for_turn(coming, seen, now)
     if book.in_state(AssignmentState.TOLD) or book.in_state(AssignmentState.COMMITTED):
         return LastWavePassed()
     dropped = book.in_state(AssignmentState.DROPPED)
+    if others := seen.rollout.yielded_to:
+        return NobodyCan(f"no node is left: rollout {', '.join(others)} took over those whose maintenance windows were closed")
     if gone := [seen.nodes[id] for id, a in dropped.items() if a.why == OFFLINE and id in seen.nodes]:
         return none_there(sorted(gone, key=lambda node: node.id), now)
     return NobodyCan("no node is left: " + listed(first_of(sorted((id, a.why) for id, a in dropped.items()), " ".join)))

@@ -62,6 +62,7 @@ def test_it_waits_for_an_older_rollout_of_the_model() -> None:
     world.start(world.release(1, GOOD))
     go(world, 5)
     world.start(world.release(2, GOOD))
+    world.control()
     found = explained(world, "digits-2-r1")
     assert found.waits_for == ("rollout digits-1-r1 to end",)
     assert (found.state, found.then) == (RolloutState.PENDING, "the rollout FAILED")

@@ -21,6 +21,7 @@ from littoral_cloud.rollouts.events import (
     NodesFailed,
     NodesGoBack,
     NodesNotReached,
+    NodesYielded,
     NothingToDo,
     Planned,
     Restored,
@@ -29,6 +30,7 @@ from littoral_cloud.rollouts.events import (
     RolloutExpired,
     RolloutStopped,
     TurnCame,
+    TurnWanted,
     Waits,
     WavePassed,
 )
@@ -62,12 +64,13 @@ TOLD = Assignment(
     generation=1,
     told_at=1.0,
 )
-IN_PLACE = (MeasurersWanted, NodesDue, NodesAnswered, NodesFailed, NodesNotReached, NodesGoBack)
+IN_PLACE = (MeasurersWanted, NodesDue, NodesAnswered, NodesFailed, NodesNotReached, NodesYielded, NodesGoBack)
 """Events after which the time that the state has goes on."""
 
 EXAMPLES: dict[type[RolloutEvent], RolloutEvent] = {
     Waits: Waits(("for ever",), 2e9),
     ApprovalWanted: ApprovalWanted(0.5),
+    TurnWanted: TurnWanted(),
     TurnCame: TurnCame(()),
     MeasurersWanted: MeasurersWanted({"b": (GOOD.manifest_digest,)}),
     Planned: Planned((PLANNED,), ()),
@@ -78,6 +81,7 @@ EXAMPLES: dict[type[RolloutEvent], RolloutEvent] = {
     NodesAnswered: NodesAnswered((moved(TOLD, AssignmentEvent.LEFT_OUT, 2_000.0, why="left"),)),
     NodesFailed: NodesFailed((moved(TOLD, AssignmentEvent.BROKE, 2_000.0, why="broke"),)),
     NodesNotReached: NodesNotReached(("a",)),
+    NodesYielded: NodesYielded("digits-2-r1", ("b",), last=True),
     NodesGoBack: NodesGoBack(("a",)),
     WavePassed: WavePassed(),
     LastWavePassed: LastWavePassed(),
@@ -120,6 +124,8 @@ def test_every_pair_of_state_and_event_is_a_move_or_a_refusal(state: RolloutStat
     elif event is ApprovalWanted:
         assert after == replace(seen.rollout, policy=after.policy, deadline=after.deadline)
         assert after.policy.approval
+    elif event is TurnWanted:
+        assert after == replace(seen.rollout, asks_turn=True)
     elif event in IN_PLACE:
         assert after.entered_at == seen.rollout.entered_at
         assert decision.assignments
