@@ -89,6 +89,18 @@ class NotAccepted(Untrusted):
     code = "not-accepted"
 
 
+class Revoked(NotAccepted):
+    """An operator took the node out of the fleet: it serves what it has, and asks no more."""
+
+    code = "revoked"
+
+
+class WaitsForOperator(NotAccepted):
+    """The node waits for an operator to accept it."""
+
+    code = "waits"
+
+
 class NotFound(FleetError):
     """There is nothing by that name."""
 

@@ -63,6 +63,7 @@ from littoral_cloud.settings import CloudSettings
 from littoral_cloud.teacher_service.process import TeacherProcess
 from littoral_cloud.teacher_service.samples import SampleFiles
 from littoral_cloud.teacher_service.service import TeacherService
+from littoral_cloud.trust.ca import DAY_S
 from littoral_cloud.web.app import operators_listening
 
 log = logging.getLogger(__name__)
@@ -132,7 +133,7 @@ async def _serve(
         asyncio.TaskGroup() as tasks,
     ):
         serving = replace(serving, api=api)
-        hub.listens_at(serving.fleet)
+        hub.listens_at(serving.fleet, serving.enrolment)
         runs = _controllers(core, hub, fleet, teachers) | {"certificates": certificates.renew_for_ever(), "health": health.run()}
         running = [tasks.create_task(run, name=name) for name, run in runs.items()]
         running.append(tasks.create_task(_log_counts(core, hub, asked), name="counts"))
@@ -223,11 +224,12 @@ async def _listening(
     health: CoordinatorHealth,
 ) -> AsyncIterator[Serving]:
     settings, counted = core.settings, health.counted
+    authority = replace(core.trust.ca, node_days=settings.certificate_days)
     rng = random.Random()  # noqa: S311 - jitter
     terms = SessionTerms(__version__, settings.heartbeat_interval_s, settings.telemetry_interval_s, core.clock, rng)
 
     def register_fleet(server: Any) -> None:
-        session_pb2_grpc.add_SessionServiceServicer_to_server(SessionServicer(core.ledger, hub, terms, core.trust.ca), server)
+        session_pb2_grpc.add_SessionServiceServicer_to_server(SessionServicer(core.ledger, hub, terms, authority), server)
         blobs = BlobServicer(core.ledger, core.blobs, core.clock, counted.transfers)
         blob_pb2_grpc.add_BlobServiceServicer_to_server(blobs, server)
         escalation_pb2_grpc.add_EscalationServiceServicer_to_server(EscalationServicer(core.ledger, teachers, core.clock), server)
@@ -248,7 +250,14 @@ async def _listening(
 
         def register_enrolment(server: Any) -> None:
             servicer = EnrolmentServicer(
-                core.ledger, core.trust.ca, core.trust.signing_keys(), fleet_address, core.clock, random.SystemRandom()
+                core.ledger,
+                authority,
+                core.trust.signing_keys(),
+                core.trust.seal_time,
+                settings.renew_grace_days * DAY_S,
+                fleet_address,
+                core.clock,
+                random.SystemRandom(),
             )
             enrolment_pb2_grpc.add_EnrolmentServiceServicer_to_server(servicer, server)
             add_health(health.readiness, server, enrolment_pb2)

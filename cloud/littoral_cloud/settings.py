@@ -87,6 +87,16 @@ class CloudSettings:
     )
     answer_escalations: bool = _setting(False, "Answer unsure nodes by the teacher of their model.")
     keep_sample_inputs: bool = _setting(False, "Record the inputs of escalations with the samples too.")
+    certificate_days: float = _setting(
+        30.0, "Days that a node's certificate lasts; the node renews it after two thirds of them.", above=0, most=825
+    )
+    renew_grace_days: float = _setting(
+        90.0,
+        "Days after the end of its certificate within which a node that was away gets a new one by itself; later an operator "
+        "accepts it.",
+        least=0,
+        most=36_500,
+    )
     audit_days: int = _setting(
         0, "Days that the audit trail stays in Redis; older lines go to files. 0: all stay.", least=0, most=36_500
     )

@@ -30,13 +30,15 @@ HEAD = f"""\
 {NOTICE}
 The services of `proto/`, and who may call each RPC. The coordinator's enrolment port serves `EnrolmentService` alone, under
 server TLS; its fleet port serves the others under mutual TLS. An agent serves `GRPCInferenceService`."""
+ANYONE = "anyone who reaches the port"
 CLOUD_CHECKS = {
     "accepted": "an accepted node, by the certificate of its connection",
     "peer_of": "a node with a certificate of this fleet; the call is refused unless the node is accepted",
     "enrol": "a machine with a valid join token",
+    "seal_time": ANYONE,
+    "come_back": "a node of this fleet, by proof of its key",
 }
 CLIENT = "a client on loopback; from elsewhere with the token"
-ANYONE = "anyone who reaches the port"
 OPERATOR = f"{CLIENT}, and with `allow_load`"
 _SERVICE, _METHOD = 6, 2  # field numbers of FileDescriptorProto.service and ServiceDescriptorProto.method
 

@@ -164,7 +164,7 @@ def _key_of_one_that_comes_back(folder: NodeFolder) -> bytes | None:
     Raises Untrusted where the key is lost: no join line brings it back as the same node.
     """
     from littoral.identity import is_node_key
-    from littoral_node.certificates.renewal import refused
+    from littoral_node.certificates.asking import refused
     from littoral_node.identity.identity import life_of
 
     now = time.time()  # noqa: TID251 - the command line is where the clock comes in

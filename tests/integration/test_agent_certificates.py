@@ -8,7 +8,6 @@ import random
 import sys
 import time
 import urllib.request
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +18,11 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from littoral.identity import certificate_request, new_node_key, private_pem
 from littoral_cloud.fleet.enrolment import EnrolmentRequest, enrol
 from littoral_cloud.fleet.issued_tokens import create_token
-from littoral_cloud.fleet.ledger import Change, Write
-from littoral_cloud.fleet.records import Node, dump, load
 from littoral_cloud.trust.ca import open_ca
+from littoral_node.identity.files import write_record
 from littoral_node.identity.folder import NodeFolder
 from littoral_node.identity.identity import Identity, life_of
+from littoral_node.link.addresses import NamedCoordinators
 from tests.kit.agent import NODE, AgentProcess, Maker
 from tests.kit.certificates import Credential
 from tests.kit.cloud import Cloud, running_cloud
@@ -70,11 +69,11 @@ async def test_an_agent_renews_its_certificate_by_itself_and_opens_a_new_channel
     before = folder.identity()
     agent = await (await AgentProcess.start(folder.root)).ready()
     await agent.until("certificate-renewed", node=f"name-of-{NODE}")
-    node = await fleet.until("node", NODE, renewed_from="")  # it has come with the new one
     after = folder.identity()
+    node = await fleet.until("node", NODE)
     assert (after.key_pem, after.node_id) == (before.key_pem, before.node_id)
     assert node.body["certificate_sha256"] == Credential(after.key_pem, after.certificate_pem).sha256
-    assert life_of(after.certificate_pem).ends_at == pytest.approx(time.time() + 90 * DAY_S, abs=120)  # noqa: TID251 - a shell
+    assert life_of(after.certificate_pem).ends_at == pytest.approx(time.time() + 30 * DAY_S, abs=120)  # noqa: TID251 - a shell
     await agent.until("session-reopened")
     assert await agent.stop() == 0
     assert not any(event["event"] == "session-lost" for event in agent.events)
@@ -84,12 +83,12 @@ async def test_an_agent_renews_its_certificate_by_itself_and_opens_a_new_channel
     assert not any(event["event"] == "certificate-renewed" for event in agent.events)
 
 
-async def enrolled_long_ago(cloud: Cloud, place: Path, days: float) -> NodeFolder:
+async def enrolled_long_ago(cloud: Cloud, place: Path, name: str, days: float) -> NodeFolder:
     """A node's folder as `littoral-node enroll` left it so many days ago."""
     core, then = cloud.core, cloud.core.clock() - days * DAY_S
     key = new_node_key()
-    secret, _ = await create_token(core.ledger, "then", 600.0, 1, {}, then, lambda n: "x" * n, actor="test")
-    wanted = EnrolmentRequest(token=secret, certificate_request=certificate_request(key), node_name="zed")
+    secret, _ = await create_token(core.ledger, "then", 600.0, 1, {}, then, lambda n: name * n, actor="test")
+    wanted = EnrolmentRequest(token=secret, certificate_request=certificate_request(key), node_name=name)
     enrolled = await enrol(core.ledger, core.trust.ca, wanted, then, random.Random(1))
     folder = NodeFolder(place)
     folder.prepare()
@@ -104,62 +103,46 @@ async def enrolled_long_ago(cloud: Cloud, place: Path, days: float) -> NodeFolde
             signing_keys=core.trust.signing_keys(),
         )
     )
+    write_record(folder.coordinators, NamedCoordinators(enrolment=(cloud.serving.enrolment,)))
     return folder
 
 
 @pytest.mark.slow
-async def test_one_that_expired_says_so_serves_on_and_comes_back_under_its_id_with_a_join_line(
+async def test_one_that_expired_serves_on_comes_back_by_itself_and_after_the_grace_when_an_operator_accepts_it(
     tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     data = tmp_path_factory.mktemp("c")
     open_ca(data / "ca", time.time() - 200 * DAY_S)  # noqa: TID251 - a shell
     async with running_cloud(data) as cloud:
-        folder = await enrolled_long_ago(cloud, tmp_path / "node", 100)
+        ledger = cloud.core.ledger
+        folder = await enrolled_long_ago(cloud, tmp_path / "within", "young", 100)
+        agent = await (await AgentProcess.start(folder.root)).ready()
+        await agent.until("certificate-returned", node="young")
+        await agent.until("session-open")
+        assert await agent.stop() == 0
+
+        folder = await enrolled_long_ago(cloud, tmp_path / "node", "zed", 130)
         agent = await (await AgentProcess.start(folder.root)).ready()
         expired = await agent.until("certificate-expired", node="zed")
-        assert "the certificate expired 10.0 days ago" in expired["detail"]
-        assert "littoral-node enroll JOIN_LINE --data" in expired["detail"]
-        assert "expired 10.0 days ago" in (await agent.until("session-lost"))["detail"]
-        assert "expired 10.0 days ago" in health(agent)["problems"][0]
-        assert (await agent.until("session-retry"))["after_s"] > 100
-
+        assert "the certificate expired 100.0 days ago" in expired["detail"]
+        told = await agent.until("certificate-not-renewed", node="zed")
+        assert "waits: node zed waits for an operator" in told["detail"]
+        assert any("waits for an operator" in problem for problem in health(agent)["problems"])
         code, found, _ = await littoral_node("doctor", "--data", str(folder.root))
         verdicts = {each["check"]: each for each in found["findings"]}
         assert (code, verdicts["certificate"]["verdict"]) == (1, "bad")
-        assert "--force" not in verdicts["certificate"]["hint"]
-        assert "expired 10.0 days ago" in verdicts["problem"]["detail"]  # so says the agent
-        (said, listed, err), (_, shown, _), (_, examined, _) = await asyncio.gather(
-            littoral_cloud(cloud, "node", "list"),
-            littoral_cloud(cloud, "node", "show", "zed", "--format", "json"),
-            littoral_cloud(cloud, "doctor", "--format", "json"),
-        )
+        said, listed, err = await littoral_cloud(cloud, "node", "list")
         assert said == 0, err
-        assert "zed: certificate expired 10 days ago" in listed
-        assert json.loads(shown)["warning"] == "certificate expired 10 days ago"
-        [certificates] = [each for each in json.loads(examined) if each["check"] == "certificates"]
-        assert "1 of 1 node: zed: certificate expired 10 days ago" in certificates["found"]
-
-        line = (await cloud.join_line()).render()
-        code, back, err = await littoral_node("enroll", line, "--data", str(folder.root))
-        assert (code, back["node_name"], back["enrolled_before"]) == (0, "zed", True), err
-        await agent.until("identity-taken")
-        await agent.until("session-open", node=back["node_id"])  # the agent that ran all the while
-        await until_written(cloud.core.ledger, "presence", back["node_id"], connected=True)
-        [node] = [load(Node, doc) for doc in await cloud.core.ledger.all("node")]
-        assert (node.node_id, node.name) == (back["node_id"], "zed")
+        assert "zed: waits for an operator" in listed
+        said, text, err = await littoral_cloud(cloud, "node", "accept", "zed", "--format", "json")
+        assert (said, json.loads(text)["state"]) == (0, "accepted"), err
+        assert await agent.stop() == 0
+        agent = await (await AgentProcess.start(folder.root)).ready()  # else it asks again in five minutes
+        await agent.until("certificate-returned", node="zed")
+        node = folder.identity().node_id
+        await agent.until("session-open", node=node)
+        await until_written(ledger, "presence", node, connected=True)
         assert "problems" not in health(agent)
         assert await agent.stop() == 0
-        code, again, _ = await littoral_node("enroll", line, "--data", str(folder.root))
-        assert (code, again["node_id"]) == (0, back["node_id"])
-
-        # The cloud was put back from a backup, and knows another certificate of the node: a join line mends that, too.
-        doc = await cloud.core.ledger.get("node", node.node_id)
-        assert doc is not None
-        stale = dump(replace(load(Node, doc), certificate_sha256="ab" * 32))
-        await cloud.core.ledger.commit(Change((Write("node", node.node_id, stale, doc.generation),)))
-        fresh = (await cloud.join_line()).render()
-        code, again, err = await littoral_node("enroll", fresh, "--data", str(folder.root))
-        assert (code, again["node_id"]) == (0, back["node_id"])
-        assert "has another certificate now" in err
-        [node] = [load(Node, doc) for doc in await cloud.core.ledger.all("node")]
-        assert node.certificate_sha256 == Credential(folder.identity().key_pem, folder.identity().certificate_pem).sha256
+        actions = [(line.action, line.actor) for line in await ledger.audit() if line.subject == node]
+        assert [action for action, _ in actions] == ["node.enrolled", "node.waits", "node.accepted", "node.returned"]

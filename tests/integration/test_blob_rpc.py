@@ -98,7 +98,7 @@ async def test_a_node_that_was_decommissioned_gets_nothing_over_its_open_connect
     await fleet.decommission("n1")
     code, text = await refused(get(node, DIGEST))
     assert code is grpc.StatusCode.PERMISSION_DENIED
-    assert text.startswith("not-accepted: ")
+    assert text.startswith("revoked: ")
 
 
 async def test_only_a_node_that_a_run_waits_for_may_put(fleet: Fleet, node: NodeClient) -> None:

@@ -21,7 +21,7 @@ from tests.kit.node_client import hello_word
 pytest_plugins = ("tests.kit.redis",)
 
 DAY_S = 86_400.0
-REVOKED = session_pb2.RefusalReason.REFUSAL_REASON_NODE_REVOKED
+EXPIRED = session_pb2.RefusalReason.REFUSAL_REASON_CERTIFICATE_EXPIRED
 
 
 @pytest.fixture
@@ -60,19 +60,25 @@ async def refused(fleet: Fleet, credential: Credential, request: bytes) -> tuple
     return error.value.code(), str(error.value.details())
 
 
-async def test_the_next_certificate_is_given_for_the_same_node_and_once_shown_it_alone_counts(fleet: Fleet) -> None:
+async def test_the_next_certificate_is_given_for_the_same_node_and_the_one_before_counts_until_its_end(fleet: Fleet) -> None:
     old = await aged(fleet, 61)
     new = await renewed(fleet, old)
     certificate = x509.load_pem_x509_certificate(new.certificate)
-    assert certificate.not_valid_after_utc.timestamp() == pytest.approx(fleet.clock() + 90 * DAY_S, abs=60)
+    assert certificate.not_valid_after_utc.timestamp() == pytest.approx(fleet.clock() + 30 * DAY_S, abs=60)
     node = await fleet.until("node", "n1", certificate_sha256=new.sha256)
     assert node.body["certificate_expires_at"] == certificate.not_valid_after_utc.timestamp()
     assert [line.action for line in await fleet.ledger.audit()] == ["node.certificate-renewed"]
     await let_in(fleet, new)
+    await let_in(fleet, old)  # as of a second machine with a copy of the folder: both are seen, neither is thrown out
+    fleet.clock.added_s += 28.9 * DAY_S
     async with fleet.client(old) as client:
         line = client.open()
         await line.say(hello=hello_word())
-        assert (await line.hear("refusal")).reason == REVOKED
+        fleet.clock.added_s += DAY_S
+        async with fleet.client(old) as late:
+            second = late.open()
+            await second.say(hello=hello_word())
+            assert (await second.hear("refusal")).reason == EXPIRED
 
 
 async def test_an_answer_that_was_lost_locks_nobody_out(fleet: Fleet) -> None:

@@ -122,12 +122,13 @@ async def serving(data_dir: Path, *arguments: str, files: int | None = None) -> 
 async def a_node(core: Core, node_id: str, name: str) -> Credential:
     """Enrolled with the fleet's own CA."""
     key = new_node_key()
-    issued = core.trust.ca.issue_node(certificate_request(key), node_id, core.clock())
+    request = certificate_request(key)
+    issued = core.trust.ca.issue_node(request, node_id, core.clock())
     node = Node(
         node_id=node_id,
         name=name,
         enrolment=Enrolment.ACCEPTED,
-        public_key_sha256="",
+        public_key_sha256=core.trust.ca.public_key_sha256(request),
         certificate_sha256=issued.sha256,
         certificate_expires_at=issued.expires_at,
         enrolled_at=core.clock(),

@@ -133,9 +133,13 @@ class SessionHub:
         """Where nodes find the coordinators of this fleet."""
         return self._coordinators.addresses
 
-    def listens_at(self, address: str) -> None:
-        """HOST:PORT of the listener for nodes; before `run`."""
-        self._coordinators.address = address
+    @property
+    def enrolment_addresses(self) -> tuple[str, ...]:
+        return self._coordinators.enrolment_addresses
+
+    def listens_at(self, fleet: str, enrolment: str = "") -> None:
+        """HOST:PORT of the listeners; before `run`."""
+        self._coordinators.address, self._coordinators.enrolment_address = fleet, enrolment
 
     def allowance_of(self, node_id: str) -> NodeAllowance:
         """Of all its sessions of this process, also of those to come."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 from urllib.parse import unquote
 
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import NameOID
 
 from littoral.errors import NotAccepted
@@ -33,6 +34,7 @@ def peer_of(context: Any) -> Peer:
         sha256_fingerprint(certificate.public_bytes(Encoding.DER)),
         certificate.not_valid_after_utc.timestamp(),
         certificate.not_valid_before_utc.timestamp(),
+        hashlib.sha256(certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).hexdigest(),
     )
 
 
@@ -42,8 +44,8 @@ def address_of(context: Any) -> str:
 
 
 async def accepted(context: Any, ledger: Ledger, now: float) -> Peer:
-    """The calling node. Raises NotAccepted where it is not, or no longer, part of the fleet."""
+    """The calling node. Raises NotAccepted, as Revoked or Waits, where it is not, or no longer, part of the fleet."""
     peer = peer_of(context)
     if (refused := await admission(ledger, peer, now)) is not None:
-        raise NotAccepted(refused.detail)
+        raise refused.error
     return peer

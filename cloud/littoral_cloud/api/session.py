@@ -28,7 +28,7 @@ from littoral_cloud.api.session_stream import SessionEnded, SessionStream, ended
 from littoral_cloud.api.session_terms import SessionTerms
 from littoral_cloud.counting.session_counts import SessionCounts
 from littoral_cloud.fleet import presence as there
-from littoral_cloud.fleet import renewal, sessions
+from littoral_cloud.fleet import sessions
 from littoral_cloud.fleet.allowance import NodeAllowance, count_left_out
 from littoral_cloud.fleet.handed import HandedDesk
 from littoral_cloud.fleet.hello import Known, known_of, note_hello
@@ -57,6 +57,8 @@ class Hub(Protocol):
 
     @property
     def fleet_addresses(self) -> tuple[str, ...]: ...
+    @property
+    def enrolment_addresses(self) -> tuple[str, ...]: ...
     @property
     def spread_s(self) -> float:
         """Nodes that lose their sessions at one time come back spread over this time."""
@@ -140,7 +142,9 @@ class CoordinatorSession:
         self._entered = True
         await ledger_soon(self._note_hello(known, said))
         self._hub.greeted(self)
-        welcome = self._terms.welcome(self.peer.node_id, self._hub.spread_s, self._hub.fleet_addresses)
+        welcome = self._terms.welcome(
+            self.peer.node_id, self._hub.spread_s, self._hub.fleet_addresses, self._hub.enrolment_addresses
+        )
         await self._stream.send(session_pb2.ConnectResponse(welcome=welcome))
         self._hub.handed.enter(self.peer.node_id, known.handed)
         await self._send_desired(known.desired_generation, known.desired)
@@ -168,8 +172,6 @@ class CoordinatorSession:
         if self.twins:
             said = replace(said, twins=self.twins, twins_at=self._terms.clock())
         self.presence_generation = await note_hello(self._ledger, self.peer.node_id, said, self._allowance, known)
-        if known.node is not None and known.node.renewed_from:
-            await renewal.shown(self._ledger, self.peer)
 
     async def _attend(self) -> None:
         now = asyncio.get_running_loop().time()
@@ -180,8 +182,8 @@ class CoordinatorSession:
                 self._push_soon()
                 await self._read()
         except TimeoutError:
-            detail = f"the certificate of node {self.peer.node_id} has expired: enrol this machine again"
-            raise self._over or ended(Reason.NODE_REVOKED, detail) from None
+            detail = f"the certificate of node {self.peer.node_id} has expired"
+            raise self._over or ended(Reason.CERTIFICATE_EXPIRED, detail, sessions.EXPIRED_RETRY_S) from None
         finally:
             self._deadline = None
             await asyncio.gather(self._processing.stop(), self._pushing.stop())

@@ -19,7 +19,9 @@ class SessionTerms:
     clock: Callable[[], float]  # seconds since 1970-01-01 UTC
     rng: random.Random
 
-    def welcome(self, node_id: str, spread_s: float, fleet_addresses: Sequence[str]) -> session_pb2.Welcome:
+    def welcome(
+        self, node_id: str, spread_s: float, fleet_addresses: Sequence[str], enrolment_addresses: Sequence[str]
+    ) -> session_pb2.Welcome:
         """Args:
         spread_s: over which time nodes that lose their sessions at one time come back.
         """
@@ -30,4 +32,5 @@ class SessionTerms:
             telemetry_interval_s=self.telemetry_interval_s,
             reconnect_spread_s=spread_s,
             fleet_addresses=fleet_addresses,
+            enrolment_addresses=enrolment_addresses,
         )

@@ -12,6 +12,7 @@ from littoral.budget import ESTIMATE
 from littoral.errors import BadInput
 from littoral_cloud.app import Core
 from littoral_cloud.cli.command import command
+from littoral_cloud.cli.node_admission import NodeArgument, add_admission
 from littoral_cloud.cli.noun import noun
 from littoral_cloud.client.fleet_client import FleetClient, part
 from littoral_cloud.fleet.nodes import names_of
@@ -24,9 +25,9 @@ if TYPE_CHECKING:
 
 app = noun("Manage the nodes of the fleet.", "littoral-cloud node explain camera")
 
-NodeArgument = Annotated[str, typer.Argument(help="The node's name or id.")]
+add_admission(app)
 
-_WAY_OUT = "a connected node renews it; else enrol the node again with a new join line, under the same id: littoral-node enroll"
+_WAY_OUT = "a node that is there renews it, and one that was away gets another one when it comes back"
 
 PAGE = 1_000
 """Nodes of one request."""
@@ -40,7 +41,12 @@ async def list_(
     limit: Annotated[int | None, typer.Option(min=1, max=10_000, help="Only this many nodes, by name. Default: all.")] = None,
     after: Annotated[str, typer.Option(help="With --limit: the nodes behind this name.")] = "",
     label: Annotated[list[str] | None, typer.Option(help="Only nodes with this label KEY:VALUE (repeatable).")] = None,
-    state: Annotated[str, typer.Option(help="Only nodes in this state: online, away, offline, quarantined.")] = "",
+    state: Annotated[
+        str,
+        typer.Option(
+            help="Only nodes in this state: online, away, offline, cloned, quarantined, pending, revoked, decommissioned."
+        ),
+    ] = "",
     model: Annotated[str, typer.Option(help="Only nodes with this model.")] = "",
     format: FormatOption = Format.TABLE,
 ) -> None:
@@ -61,6 +67,8 @@ async def list_(
     emit([row for node in nodes for row in _rows(node)], columns=_COLUMNS, empty="no nodes")
     for node in nodes:
         name = node["name"]
+        if node["state"] == "pending":
+            emit(f"{name}: waits for an operator: littoral-cloud node accept {name}, or node reject")
         if node["warning"]:
             emit(f"{name}: {node['warning']}: {_WAY_OUT}")
         if (out := node["quarantine"]) is not None:
@@ -79,14 +87,6 @@ async def show(fleet: FleetClient, node: NodeArgument, format: FormatOption = Fo
     full = await fleet.get(f"/nodes/{part(node)}")
     models = full.pop("models")
     emit_parts(full, "models", models, format)
-
-
-@command(app, example="node decommission gateway")
-async def decommission(fleet: FleetClient, node: NodeArgument, format: FormatOption = Format.TABLE) -> None:
-    """Remove a node from the fleet for ever: ends its session now and refuses its certificate."""
-    gone = await fleet.post(f"/nodes/{part(node)}/decommission")
-    body = {"id": gone["id"], "name": gone["name"], "state": "decommissioned"}
-    emit(body if format == Format.JSON else f"{gone['name']} ({gone['id']}) is decommissioned", format)
 
 
 @command(app, example='node quarantine camera --reason "its disk is worn" --hours 24')

@@ -116,43 +116,49 @@ async def _ids_after(office: Office, after: str, which: NodeFilter, caller: Call
     return [node.node_id for node in every if node.name > after and matches(node)]
 
 
+async def found_node(office: Office, caller: Caller, name_or_id: str) -> Node:
+    """Raises NotFound, BadInput; Denied where it is outside the caller's scope."""
+    found = await fleet.find_node(office.core.ledger, name_or_id)
+    caller.needs_node(found.name, found.labels)
+    return found
+
+
+async def shown_node(office: Office, node: Node) -> NodeShown:
+    now = office.core.clock()
+    return _shown(await fleet.view_node(office.core.ledger, node, now), now)
+
+
 @use_case("node.show", Role.VIEWER)
 async def show(office: Office, caller: Caller, *, node: str) -> NodeShown:
     """One node, by its name or id."""
-    found = await fleet.find_node(office.core.ledger, node)
-    caller.needs_node(found.name, found.labels)
-    now = office.core.clock()
-    return _shown(await fleet.view_node(office.core.ledger, found, now), now)
+    found = await found_node(office, caller, node)
+    return await shown_node(office, found)
 
 
 @use_case("node.decommission", Role.ADMIN)
 async def decommission(office: Office, caller: Caller, *, node: str) -> NodeShown:
     """Takes a node out of the fleet for good."""
-    found = await fleet.find_node(office.core.ledger, node)
-    caller.needs_node(found.name, found.labels)
+    found = await found_node(office, caller, node)
     gone = await fleet.decommission(office.core.ledger, found.node_id, caller.name)
-    now = office.core.clock()
-    return _shown(await fleet.view_node(office.core.ledger, gone, now), now)
+    return await shown_node(office, gone)
 
 
 @use_case("node.quarantine", Role.OPERATOR)
 async def quarantine(office: Office, caller: Caller, *, node: str, reason: str, lasts_s: float | None) -> NodeShown:
     """Leaves a node out of updates and federated rounds."""
-    found = await fleet.find_node(office.core.ledger, node)
-    caller.needs_node(found.name, found.labels)
+    found = await found_node(office, caller, node)
     core, now = office.core, office.core.clock()
     await quarantines.quarantine(core.ledger, found.node_id, now, reason=reason, actor=caller.name, lasts_s=lasts_s)
-    return _shown(await fleet.view_node(core.ledger, found, now), now)
+    return await shown_node(office, found)
 
 
 @use_case("node.end-quarantine", Role.OPERATOR)
 async def end_quarantine(office: Office, caller: Caller, *, node: str) -> NodeShown:
     """Updates and rounds reach a node again."""
-    found = await fleet.find_node(office.core.ledger, node)
-    caller.needs_node(found.name, found.labels)
+    found = await found_node(office, caller, node)
     core, now = office.core, office.core.clock()
     await quarantines.end_quarantine(core.ledger, found.node_id, now, actor=caller.name)
-    return _shown(await fleet.view_node(core.ledger, found, now), now)
+    return await shown_node(office, found)
 
 
 def _quarantine(quarantine: Quarantine | None) -> QuarantineShown | None:

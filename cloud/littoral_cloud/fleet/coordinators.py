@@ -32,6 +32,7 @@ _AGAIN_S = 1.0
 class Coordinator:
     started_at: float
     fleet_address: str = ""  # HOST:PORT of its listener for nodes; "": of one from before the field
+    enrolment_address: str = ""  # HOST:PORT of its enrolment listener
     knows: int = 1  # the newest form of documents that it reads; see littoral_cloud.fleet.schema
     schema: int = 1
 
@@ -59,8 +60,9 @@ class Coordinators:
         self._followed: dict[str, asyncio.Task[None]] = {}
         self._started_at = clock()
         self._addresses: tuple[str, ...] = ()
-        self.address = ""
-        """HOST:PORT of the own listener for nodes; "": it has none."""
+        self._enrolment: tuple[str, ...] = ()
+        self.address = self.enrolment_address = ""
+        """HOST:PORT of the own listeners; "": it has none."""
         self.nodes = 0
         """That had ever come, when this coordinator started."""
 
@@ -68,6 +70,11 @@ class Coordinators:
     def addresses(self) -> tuple[str, ...]:
         """Of the fleet listeners of all coordinators that are there, the own one first."""
         return tuple(dict.fromkeys(address for address in (self.address, *self._addresses) if address))
+
+    @property
+    def enrolment_addresses(self) -> tuple[str, ...]:
+        """Of the enrolment listeners, in the same order."""
+        return tuple(dict.fromkeys(address for address in (self.enrolment_address, *self._enrolment) if address))
 
     async def run(self, alive: Callable[[], None]) -> None:
         """Until cancelled.
@@ -84,9 +91,13 @@ class Coordinators:
         await self._ledger.commit(Change((Write(KIND, self._own, None, None),)))
 
     async def _live(self, alive: Callable[[], None]) -> None:
-        me = Write(
-            KIND, self._own, dump(Coordinator(started_at=self._started_at, fleet_address=self.address, knows=self._knows)), None
+        own = Coordinator(
+            started_at=self._started_at,
+            fleet_address=self.address,
+            enrolment_address=self.enrolment_address,
+            knows=self._knows,
         )
+        me = Write(KIND, self._own, dump(own), None)
         while True:
             try:
                 async with self._ledger.lease(lease_of(self._own)):
@@ -106,7 +117,9 @@ class Coordinators:
                 async with self._ledger.watch(KIND) as news:
                     while True:
                         docs = await self._ledger.all(KIND)
-                        self._addresses = tuple(str(doc.body.get("fleet_address", "")) for doc in docs if doc.id != self._own)
+                        others = [doc.body for doc in docs if doc.id != self._own]
+                        self._addresses = tuple(str(body.get("fleet_address", "")) for body in others)
+                        self._enrolment = tuple(str(body.get("enrolment_address", "")) for body in others)
                         for doc in docs:
                             if doc.id != self._own and doc.id not in self._followed:
                                 waiting = tasks.create_task(self._succeed(doc.id), name=f"await the end of {doc.id}")

@@ -13,9 +13,10 @@ import re
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from littoral.errors import BadInput, BadToken, Conflict, NotAccepted
+from littoral.errors import BadInput, BadToken, Conflict, NotAccepted, Revoked
 from littoral_cloud.fleet.issued_tokens import Token, TokenState, token_id
 from littoral_cloud.fleet.ledger import Audit, Change, Doc, Ledger, Take, Write
+from littoral_cloud.fleet.membership import OUT_FOR_EVER
 from littoral_cloud.fleet.records import Desired, Enrolment, Node, dump, load
 
 NAME_FORM = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
@@ -42,6 +43,7 @@ class Issuer(Protocol):
     @property
     def der(self) -> bytes: ...
     def public_key_sha256(self, csr_der: bytes) -> str: ...
+    def is_proof(self, signature: bytes, challenge: bytes, csr_der: bytes) -> bool: ...
     def issue_node(self, csr_der: bytes, node_id: str, now: float) -> IssuedCertificate: ...
 
 
@@ -87,8 +89,10 @@ def admit(token: Token | None, node: Node | None, key_sha256: str, now: float) -
     if node is not None:
         if node.public_key_sha256 != key_sha256:
             raise NotAccepted(f"node {node.node_id}: belongs to another key", hint="make a new key")
-        if node.enrolment in (Enrolment.DECOMMISSIONED, Enrolment.REJECTED):
+        if node.enrolment in OUT_FOR_EVER:
             raise NotAccepted(f"node {node.name}: was {node.enrolment}", hint="empty the node's data folder, then enrol it anew")
+        if node.enrolment is Enrolment.REVOKED:
+            raise Revoked(f"node {node.name}: was revoked", hint=f"an operator may let it in: node accept {node.name}")
         return False
     if state is TokenState.SPENT:
         raise BadToken(f"token {token.name}: is spent", hint=ask)
@@ -159,9 +163,9 @@ async def enrol(
             assert node_doc is not None
             node = replace(
                 known,
+                enrolment=Enrolment.ACCEPTED,  # also one that waited: who made the token let it in
                 certificate_sha256=certificate.sha256,
                 certificate_expires_at=certificate.expires_at,
-                renewed_from="",
             )
             change = _again(node, node_doc, token)
         try:
@@ -233,5 +237,5 @@ async def _generation_of_free(ledger: Ledger, name: str) -> int | None:
     if (doc := await ledger.get("node-name", name)) is None:
         return 0
     holder = await ledger.get("node", str(doc.body["node_id"]))
-    free = holder is None or load(Node, holder).enrolment in (Enrolment.DECOMMISSIONED, Enrolment.REJECTED)
+    free = holder is None or load(Node, holder).enrolment in OUT_FOR_EVER
     return doc.generation if free else None

@@ -21,7 +21,7 @@ MOST = 4096
 """Different records of a kind, or of its part, that are remembered."""
 LEAST_CHARACTERS = 16
 """Of a text that is worth sharing, such as a digest or the id of a node."""
-OF_ONE = frozenset({"public_key_sha256", "certificate_sha256", "renewed_from"})
+OF_ONE = frozenset({"public_key_sha256", "certificate_sha256"})
 """Fields whose texts no two documents have in common."""
 
 

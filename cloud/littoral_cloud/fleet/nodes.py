@@ -7,11 +7,12 @@ from dataclasses import dataclass, field, replace
 
 from littoral.errors import BadInput, NotFound
 from littoral.quota import quotas_of
-from littoral.validity import EXPIRES_SOON_S
+from littoral.validity import expires_soon
 from littoral_cloud.fleet.edit import revise
 from littoral_cloud.fleet.handed import KIND as HANDED
 from littoral_cloud.fleet.ledger import Audit, Change, Ledger, Write
 from littoral_cloud.fleet.measurements import node_of
+from littoral_cloud.fleet.membership import OUT_FOR_EVER
 from littoral_cloud.fleet.presence import There, there
 from littoral_cloud.fleet.profile import PRESENCE, PROFILE, presences
 from littoral_cloud.fleet.quarantine import KIND as TROUBLE
@@ -72,7 +73,8 @@ class NodeView:
     def certificate_warning(self, now: float) -> str:
         """In words, where the node's certificate has expired or soon will; empty: it is good for longer, or the node is out."""
         left = self.node.certificate_expires_at - now
-        if self.node.enrolment is not Enrolment.ACCEPTED or left >= EXPIRES_SOON_S:
+        soon = expires_soon(max(self.node.renewed_at, self.node.enrolled_at), self.node.certificate_expires_at, now)
+        if self.node.enrolment is not Enrolment.ACCEPTED or not soon:
             return ""
         return (
             f"certificate expired {max(0.0, -left) / DAY_S:.0f} days ago"
@@ -232,7 +234,7 @@ async def decommission(ledger: Ledger, name_or_id: str, actor: str) -> Node:
 async def forget_if_out(ledger: Ledger, node_id: str) -> None:
     """As `forget` where the node is out of the fleet: for the words that came while it was taken out."""
     doc = await ledger.get("node", node_id)
-    if doc is not None and load(Node, doc).enrolment is Enrolment.DECOMMISSIONED:
+    if doc is not None and load(Node, doc).enrolment in OUT_FOR_EVER:
         await forget(ledger, node_id)
 
 

@@ -29,18 +29,12 @@ from littoral_cloud.fleet.deferral import ReportedDeferral
 from littoral_cloud.fleet.evidence import NodeEvidence, ProbationResult
 from littoral_cloud.fleet.interface import Interface
 from littoral_cloud.fleet.ledger import Doc
+from littoral_cloud.fleet.membership import Enrolment as Enrolment
 
 R = TypeVar("R")
 
 AWAY_S = 60.0
 """How long a node is away before it is offline, by default; see littoral_cloud.fleet.presence."""
-
-
-class Enrolment(StrEnum):
-    PENDING = "pending"
-    ACCEPTED = "accepted"
-    REJECTED = "rejected"
-    DECOMMISSIONED = "decommissioned"
 
 
 class UpdateState(StrEnum):
@@ -77,9 +71,14 @@ class Node:
     certificate_expires_at: float
     enrolled_at: float
     labels: Mapping[str, str] = field(default_factory=nothing)
-    renewed_from: str = ""  # SHA-256 of the certificate before, which counts until the node has shown the new one; "": it has
-    renewed_at: float = 0.0  # of the last renewal
+    renewed_at: float = 0.0  # when it last got a certificate without a token
+    accepted_at: float = 0.0  # when an operator last accepted it
     schema: int = 1
+
+    @staticmethod
+    def from_older(body: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Earlier coordinators knew which certificate counted beside the newest."""
+        return {name: value for name, value in body.items() if name != "renewed_from"} if "renewed_from" in body else body
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,7 @@ from typing import Any
 
 from littoral import PROTOCOL_VERSION
 from littoral.budget import Budget
-from littoral.errors import BadInput, Conflict
+from littoral.errors import BadInput, Conflict, NotAccepted, Revoked, WaitsForOperator
 from littoral_cloud.fleet.allowance import NodeAllowance, commit
 from littoral_cloud.fleet.edit import edit, repeat_on_conflict
 from littoral_cloud.fleet.ledger import Audit, Change, Ledger, Write
@@ -28,6 +28,8 @@ MAX_JUMP = 1_000_000
 """Changes of a node between two reports of one boot, at most."""
 PROTOCOL_MIN = 1
 PROTOCOL_MAX = PROTOCOL_VERSION
+WAITING_RETRY_S = 60.0
+EXPIRED_RETRY_S = 5.0
 UPGRADE_RETRY_S = 3600.0
 """A node of another protocol asks again this much later: either side may have been upgraded meanwhile."""
 
@@ -41,6 +43,8 @@ class Reason(StrEnum):
     SUPERSEDED = "SUPERSEDED"
     UNAVAILABLE = "UNAVAILABLE"
     PROTOCOL_VIOLATION = "PROTOCOL_VIOLATION"
+    CERTIFICATE_EXPIRED = "CERTIFICATE_EXPIRED"
+    NODE_WAITING = "NODE_WAITING"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +55,12 @@ class SessionRefusal:
     detail: str
     retry_after_s: float = 0.0
 
+    @property
+    def error(self) -> NotAccepted:
+        """The same for a call that is no session."""
+        kind = {Reason.NODE_REVOKED: Revoked, Reason.NODE_WAITING: WaitsForOperator}.get(self.reason, NotAccepted)
+        return kind(self.detail)
+
 
 @dataclass(frozen=True, slots=True)
 class Peer:
@@ -59,7 +69,8 @@ class Peer:
     node_id: str
     certificate_sha256: str
     expires_at: float
-    begins_at: float = 0.0
+    begins_at: float
+    public_key_sha256: str  # of the DER SubjectPublicKeyInfo
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,16 +93,30 @@ def version_refusal(protocol_version: int) -> SessionRefusal | None:
     )
 
 
-def admission_refusal(node: Node | None, peer: Peer, now: float) -> SessionRefusal | None:
-    """None where the peer is an accepted node that shows the certificate it was given, and that is still valid."""
+def enrolment_refusal(node: Node | None, node_id: str) -> SessionRefusal | None:
+    """None where it is an accepted node."""
     if node is None:
-        return SessionRefusal(Reason.NODE_UNKNOWN, f"no node {peer.node_id} is enrolled here: enrol this machine again")
+        return SessionRefusal(Reason.NODE_UNKNOWN, f"no node {node_id} is enrolled here: enrol this machine again")
+    if node.enrolment is Enrolment.PENDING:
+        waits = f"node {node.name} waits for an operator of this fleet: littoral-cloud node accept {node.name}"
+        return SessionRefusal(Reason.NODE_WAITING, waits, WAITING_RETRY_S)
     if node.enrolment is not Enrolment.ACCEPTED:
         return SessionRefusal(Reason.NODE_REVOKED, f"node {node.name} is {node.enrolment.value}: ask the operator of this fleet")
-    if peer.certificate_sha256 not in (node.certificate_sha256, node.renewed_from):
-        return SessionRefusal(Reason.NODE_REVOKED, f"node {node.name} has another certificate now: enrol this machine again")
+    return None
+
+
+def admission_refusal(node: Node | None, peer: Peer, now: float) -> SessionRefusal | None:
+    """None where the peer is an accepted node whose certificate is still valid.
+
+    Any certificate of the node counts until its end: all are of the one key from which the node's id is made. What takes a
+    node out is its enrolment.
+    """
+    if (refused := enrolment_refusal(node, peer.node_id)) is not None:
+        return refused
+    if node is None or node.public_key_sha256 != peer.public_key_sha256:
+        return SessionRefusal(Reason.NODE_UNKNOWN, f"node {peer.node_id} has another key: enrol this machine again")
     if now >= peer.expires_at:
-        return SessionRefusal(Reason.NODE_REVOKED, f"the certificate of node {node.name} has expired: enrol this machine again")
+        return SessionRefusal(Reason.CERTIFICATE_EXPIRED, f"the certificate of node {peer.node_id} has expired", EXPIRED_RETRY_S)
     return None
 
 

@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from littoral_cloud.fleet.drift import node_and_model
 from littoral_cloud.fleet.ledger import Doc
 from littoral_cloud.fleet.measurements import MeasurementRecord
-from littoral_cloud.fleet.records import Desired, Enrolment, Node, Release, Reported, models_on
+from littoral_cloud.fleet.membership import OUT_FOR_EVER
+from littoral_cloud.fleet.records import Desired, Node, Release, Reported, models_on
 
 DAY_S = 86_400.0
 
@@ -33,7 +34,7 @@ class NodesView:
 
     def is_out(self, node_id: str) -> bool:
         """One that is not known is new here, and not out."""
-        return (node := self.nodes.get(node_id)) is not None and node.enrolment is Enrolment.DECOMMISSIONED
+        return (node := self.nodes.get(node_id)) is not None and node.enrolment in OUT_FOR_EVER
 
     def has(self, node_id: str, model: str) -> bool:
         """Whether the model is on the node, or is to be."""

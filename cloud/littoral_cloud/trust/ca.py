@@ -23,11 +23,12 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from littoral.errors import BadInput, Untrusted
 from littoral.identity import private_pem, sha256_fingerprint
+from littoral.signed_time import is_proof
 from littoral_cloud.trust.files import create_folder, read_private
 
 DAY_S = 24 * 3600.0
 ROOT_DAYS = 3650
-NODE_DAYS = 90
+NODE_DAYS = 30.0
 SERVER_DAYS = 90
 BACKDATE_S = 3600.0
 MAX_REQUEST_BYTES = 8192
@@ -52,8 +53,11 @@ class ServerIdentity:
 
 @dataclass(frozen=True, slots=True)
 class CertificateAuthority:
+    """`node_days`: the life of a node's certificate."""
+
     certificate: x509.Certificate
     _key: ec.EllipticCurvePrivateKey
+    node_days: float = NODE_DAYS
 
     @property
     def der(self) -> bytes:
@@ -81,15 +85,19 @@ class CertificateAuthority:
         """Of the key that signed a request; as `read_request`."""
         return public_key_sha256(read_request(csr_der))
 
-    def issue_node(self, csr_der: bytes, node_id: str, now: float, days: int = NODE_DAYS) -> NodeCertificate:
-        """A client certificate for the key of a request, named `node_id`.
+    def is_proof(self, signature: bytes, challenge: bytes, csr_der: bytes) -> bool:
+        """Whether the key of a request signed this challenge together with it; as `read_request`."""
+        return is_proof(signature, challenge, csr_der, read_request(csr_der))
+
+    def issue_node(self, csr_der: bytes, node_id: str, now: float, days: float | None = None) -> NodeCertificate:
+        """A client certificate for the key of a request, named `node_id`. `days`: other than `node_days`.
 
         Raises:
             BadInput: the request is malformed, not signed by its own key, or not ECDSA P-256.
             Untrusted: this CA has expired.
         """
         public = read_request(csr_der)
-        expires_at = self._until(now, days)
+        expires_at = self._until(now, self.node_days if days is None else days)
         certificate = (
             self._leaf(public, node_id, now, expires_at)
             .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), critical=True)
@@ -115,7 +123,7 @@ class CertificateAuthority:
         )
         return ServerIdentity(private_pem(key), certificate.public_bytes(Encoding.PEM) + self.pem, expires_at)
 
-    def _until(self, now: float, days: int) -> float:
+    def _until(self, now: float, days: float) -> float:
         if now >= self.expires_at:
             raise Untrusted("ca: the root has expired", hint="move DATA/ca away, restart, and enrol every node again")
         return min(float(int(now + days * DAY_S)), self.expires_at)

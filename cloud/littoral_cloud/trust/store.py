@@ -8,6 +8,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from littoral.identity import key_id_of
+from littoral.signed_time import seal_time
 from littoral_cloud.trust.ca import CertificateAuthority, open_ca
 from littoral_cloud.trust.signing import open_signing_key
 
@@ -21,6 +22,10 @@ class Trust:
         """Raw Ed25519 public keys that nodes trust, by key id."""
         public = self.signing_key.public_key().public_bytes_raw()
         return {key_id_of(public): public}
+
+    def seal_time(self, at: float, nonce: bytes) -> bytes:
+        """As littoral.signed_time."""
+        return seal_time(at, nonce, self.signing_key)
 
 
 def has_trust(folder: Path) -> bool:

@@ -24,8 +24,10 @@ from littoral.errors import BadInput, BadToken, FleetError, NotAccepted, TooLarg
 from littoral.fleet.v1 import enrolment_pb2, enrolment_pb2_grpc, hardware_pb2
 from littoral.identity import JoinLine, certificate_request, is_node_key, new_node_key, private_pem, sha256_fingerprint
 from littoral.transport import CLIENT_OPTIONS, split_address
+from littoral_node.identity.files import write_record
 from littoral_node.identity.folder import NodeFolder
 from littoral_node.identity.identity import Identity
+from littoral_node.link.addresses import NamedCoordinators
 
 _LIMIT_S = 15.0
 TRY_FOR_S = 120.0
@@ -113,6 +115,7 @@ async def _once(
     answer = await _ask(line, authority, request)
     identity = _identity_from(answer, key_pem, line)
     folder.keep_identity(identity)
+    write_record(folder.coordinators, NamedCoordinators(enrolment=(line.address,)))  # those of a fleet before are forgotten
     return identity
 
 

@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import replace
 
 import grpc
 import grpc.aio
 
-from littoral.errors import FleetError, NotFound, Unavailable, Untrusted
-from littoral.fleet.v1 import session_pb2, session_pb2_grpc
+from littoral.backoff import Backoff
+from littoral.errors import FleetError, NotAccepted, NotFound, Revoked, Unavailable
+from littoral_node.certificates.asking import come_back, next_certificate
 from littoral_node.identity.folder import NodeFolder
 from littoral_node.identity.identity import FoundIdentity, Identity, Life, life_of
 from littoral_node.link.addresses import FleetAddresses
@@ -32,7 +33,10 @@ AGAIN_S = (60.0, 300.0)
 LONG_AGAIN_S = 12 * 3600.0
 """Where the cloud answers that it is too early, or is older than renewal: a clock is wrong, or an operator has to act."""
 
-LIMIT_S = 10.0
+REVOKED_AGAIN_S = 24 * 3600.0
+"""A node that was taken out asks no more; but for once a day, since an operator may have done it by mistake."""
+
+RETURN_BACKOFF = Backoff(5.0, 300.0)
 _LATER = (grpc.StatusCode.FAILED_PRECONDITION, grpc.StatusCode.UNIMPLEMENTED, grpc.StatusCode.INVALID_ARGUMENT)
 
 
@@ -41,6 +45,7 @@ class CertificateRenewal:
     clock: seconds since 1970-01-01 UTC.
     monotonic, rng: time and chance.
     ask: gives the certificate, PEM, that follows an identity's.
+    ask_back: gives an identity whose certificate has ended another one, at one of these enrolment listeners.
     wait: for these seconds, or until the event is set.
 
     Raises NotFound where the folder is not enrolled.
@@ -55,6 +60,7 @@ class CertificateRenewal:
         rng: random.Random,
         log: Callable[..., None],
         ask: Callable[[Identity], Awaitable[bytes]] | None = None,
+        ask_back: Callable[[Identity, Sequence[str], random.Random], Awaitable[Identity]] | None = None,
         wait: Callable[[asyncio.Event, float], Awaitable[None]] | None = None,
     ) -> None:
         self._folder = folder
@@ -63,6 +69,9 @@ class CertificateRenewal:
         self._rng = rng
         self._log = log
         self._ask = ask or next_certificate
+        self._ask_back = ask_back or come_back
+        self._tried = 0  # times in a row that the cloud gave none
+        self._refusal: tuple[str, str] | None = None  # code and words of the cloud's last refusal, until a Welcome
         self._wait = wait or _wait
         self._wake = asyncio.Event()
         self.addresses = FleetAddresses(folder.coordinators, rng, log)
@@ -83,15 +92,21 @@ class CertificateRenewal:
         """Why no session can be opened with this identity; empty: one can."""
         if self.identity is None:
             return f"identity is damaged: {self._damage}; {self._way_back()}"
-        if self.life is not None and self.life.over(self._clock()):
-            return f"{self.life.describe(self._clock())}, if this machine's clock is right; {self._way_back()}"
-        return ""
+        if not self._over():
+            return ""
+        assert self.life is not None
+        ended = f"{self.life.describe(self._clock())}, if this machine's clock is right"
+        if self._refusal is not None:
+            return f"{ended}; {self._refusal[0]}: {self._refusal[1]}"
+        return f"{ended}; " + ("it asks for another one" if self.addresses.enrolment else self._way_back())
 
     def problems(self) -> list[str]:
         """For health and report: what is wrong with the identity, or soon will be."""
         if barred := self.barred():
             return [barred]
         found = [f"identity: {self._damage}; made again from its copy"] if self._damage else []
+        if self._refusal is not None:
+            found.append(": ".join(self._refusal))
         if self.life is not None and self.life.soon(now := self._clock()):
             found.append(f"{self.life.describe(now)} and was not renewed")
         return found
@@ -103,7 +118,14 @@ class CertificateRenewal:
         return open_channel(self._at_current(self.identity))
 
     def way(self) -> WayToCloud:
-        return WayToCloud(self.channel, self.barred, self.addresses.learn, self._elsewhere)
+        return WayToCloud(self.channel, self.barred, self._learn, self._elsewhere, self._refused)
+
+    def _learn(self, fleet: Iterable[str], enrolment: Iterable[str]) -> None:
+        self._refusal = None
+        self.addresses.learn(fleet, enrolment)
+
+    def _refused(self, code: str, detail: str) -> None:
+        self._refusal = code, detail
 
     def _elsewhere(self) -> None:
         """The next channel goes to another coordinator, if one is known."""
@@ -127,6 +149,8 @@ class CertificateRenewal:
                 reopen()
             if self._due() and connected() and await self._renew():
                 reopen()
+            if self._may_come_back() and await self._come_back():
+                reopen()
             self._log_barred()
             await self._wait(self._wake, LOOK_S)
             self._wake.clear()
@@ -138,6 +162,12 @@ class CertificateRenewal:
     def _due(self) -> bool:
         return self.life is not None and self.life.due(self._clock()) and self._monotonic() >= self._not_before
 
+    def _over(self) -> bool:
+        return self.life is not None and self.life.over(self._clock())
+
+    def _may_come_back(self) -> bool:
+        return bool(self._over() and self.addresses.enrolment and self._monotonic() >= self._not_before)
+
     def _log_barred(self) -> None:
         """Logs one line when no session can be opened any more, not one a try."""
         barred = self.barred()
@@ -145,6 +175,22 @@ class CertificateRenewal:
             over = self.identity is not None
             self._log("certificate-expired" if over else "identity-damaged", node=self.node_name, detail=barred)
         self._logged = barred
+
+    async def _come_back(self) -> bool:
+        assert self.identity is not None
+        try:
+            returned = await self._ask_back(self.identity, self.addresses.enrolment, self._rng)
+            self._folder.keep_identity(returned)
+        except NotAccepted as error:
+            self._refused(error.code, str(error))
+            self._not_renewed(REVOKED_AGAIN_S if isinstance(error, Revoked) else AGAIN_S[1], f"{error.code}: {error}")
+            return False
+        except (FleetError, OSError) as error:
+            self._tried += 1
+            self._not_renewed(RETURN_BACKOFF.pause_s(self._tried, self._rng), str(error))
+            return False
+        self._take_renewed("certificate-returned")
+        return True
 
     async def _renew(self) -> bool:
         identity = self.identity
@@ -160,11 +206,15 @@ class CertificateRenewal:
         except (FleetError, OSError) as error:
             self._not_renewed(wait, str(error))
             return False
+        self._take_renewed("certificate-renewed")
+        return True
+
+    def _take_renewed(self, event: str) -> None:
+        self._tried, self._refusal = 0, None
         self._not_before = self._monotonic() + LONG_AGAIN_S
         self._mark = self._folder.identity_mark()
         self._take(self._folder.look(serves=True))
-        self._log("certificate-renewed", node=self.node_name, detail=self.life.describe(self._clock()) if self.life else "")
-        return True
+        self._log(event, node=self.node_name, detail=self.life.describe(self._clock()) if self.life else "")
 
     def _not_renewed(self, wait_s: float, why: str) -> None:
         self._not_before = self._monotonic() + wait_s
@@ -190,7 +240,7 @@ class CertificateRenewal:
             detail = f"the folder is another node's now ({found.node_name}): start this agent again to be that one"
             self._log("identity-changed", node=self.node_name, detail=detail)
             return False
-        self._not_before = float("-inf")
+        self._not_before, self._refusal = float("-inf"), None
         self._take(found)
         self._log("identity-taken", node=self.node_name, detail=self.life.describe(self._clock()) if self.life else "")
         return True
@@ -233,39 +283,3 @@ async def _wait(event: asyncio.Event, seconds: float) -> None:
             await event.wait()
     except TimeoutError:
         return
-
-
-async def refused(identity: Identity) -> str:
-    """Why the cloud takes this certificate for none of its nodes', though it has not expired; empty: it takes it, or is away."""
-    try:
-        await next_certificate(identity)
-    except grpc.aio.AioRpcError as error:
-        return error.details() or "" if error.code() is grpc.StatusCode.PERMISSION_DENIED else ""
-    except FleetError:
-        return ""
-    return ""
-
-
-async def next_certificate(identity: Identity) -> bytes:
-    """The certificate, PEM, that follows this identity's, for the same key.
-
-    Raises AioRpcError; Untrusted where what comes is not for our key, or not by our CA.
-    """
-    from cryptography import x509
-    from cryptography.exceptions import InvalidSignature
-    from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
-
-    from littoral.identity import certificate_request
-
-    key = load_pem_private_key(identity.key_pem, None)
-    request = session_pb2.RenewRequest(certificate_request=certificate_request(key))  # type: ignore[arg-type]  # it holds no other kind
-    async with open_channel(identity) as channel:
-        answer = await session_pb2_grpc.SessionServiceStub(channel).Renew(request, timeout=LIMIT_S)
-    try:
-        certificate = x509.load_der_x509_certificate(answer.certificate)
-        certificate.verify_directly_issued_by(x509.load_pem_x509_certificate(identity.ca_pem))
-    except (ValueError, TypeError, InvalidSignature) as error:
-        raise Untrusted(f"renewal: what came is no certificate of this fleet's CA: {error}") from error
-    if certificate.public_key() != key.public_key():
-        raise Untrusted("renewal: the certificate that came is for another key")
-    return certificate.public_bytes(Encoding.PEM)

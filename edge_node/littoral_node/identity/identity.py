@@ -16,7 +16,7 @@ from typing import Any
 
 from littoral.decoder import decode
 from littoral.errors import BadInput
-from littoral.validity import EXPIRES_SOON_S, RENEW_AFTER
+from littoral.validity import RENEW_AFTER, expires_soon
 
 SCHEMA = 1
 DAY_S = 86_400.0
@@ -60,7 +60,7 @@ class Life:
 
     def soon(self, now: float) -> bool:
         """Whether it ends so soon that an operator should act, or has ended."""
-        return self.ends_at - now < EXPIRES_SOON_S
+        return expires_soon(self.begins_at, self.ends_at, now)
 
     def over(self, now: float) -> bool:
         return now >= self.ends_at

@@ -25,9 +25,10 @@ _LONGEST = 300
 
 @dataclass(frozen=True, slots=True)
 class NamedCoordinators:
-    """HOST:PORT of each fleet listener that the last Welcome named."""
+    """HOST:PORT of each fleet listener, and of each enrolment listener, that the last Welcome named."""
 
     addresses: tuple[str, ...] = ()
+    enrolment: tuple[str, ...] = ()
 
 
 class FleetAddresses:
@@ -40,30 +41,39 @@ class FleetAddresses:
         self._rng = rng
         self._log = log
         self._current = ""  # "": where it enrolled
-        self._named: tuple[str, ...] = ()
+        self._known = NamedCoordinators()
         try:
-            self._named = (read_record(NamedCoordinators, path) or NamedCoordinators()).addresses
+            self._known = read_record(NamedCoordinators, path) or NamedCoordinators()
         except (FleetError, OSError) as error:
             log("file-damaged", file=path.name, detail=str(error))
             put_aside(path)
 
     def current(self, enrolled: str) -> str:
         """Where to open a channel. `enrolled`: the address from the enrolment."""
-        return self._current if self._current in self._named else enrolled
+        return self._current if self._current in self._known.addresses else enrolled
 
-    def learn(self, addresses: Iterable[str]) -> None:
-        """What a Welcome names; an older cloud names none."""
-        named = tuple(dict.fromkeys(address for address in addresses if 0 < len(address) <= _LONGEST))[:MOST]
-        if not named or named == self._named:
+    @property
+    def enrolment(self) -> tuple[str, ...]:
+        """Of enrolment listeners; empty: of a node that enrolled and never came."""
+        return self._known.enrolment
+
+    def learn(self, addresses: Iterable[str], enrolment: Iterable[str] = ()) -> None:
+        """What a Welcome names, or an enrolment; an older cloud names none."""
+        known = NamedCoordinators(_bounded(addresses) or self._known.addresses, _bounded(enrolment) or self._known.enrolment)
+        if known == self._known:
             return
-        self._named = named
+        self._known = known
         try:
-            write_record(self._path, NamedCoordinators(named))
+            write_record(self._path, known)
         except OSError as error:
             self._log("not-written", file=self._path.name, detail=str(error))
 
     def elsewhere(self, enrolled: str) -> None:
         """The current one cannot be had."""
         current = self.current(enrolled)
-        if others := [address for address in dict.fromkeys((enrolled, *self._named)) if address != current]:
+        if others := [address for address in dict.fromkeys((enrolled, *self._known.addresses)) if address != current]:
             self._current = self._rng.choice(others)
+
+
+def _bounded(addresses: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(address for address in addresses if 0 < len(address) <= _LONGEST))[:MOST]

@@ -22,6 +22,7 @@ from littoral_node.link.messages import SessionMessages
 from littoral_node.link.retry import RECENT_S, next_attempt, pause_s
 from littoral_node.link.state import (
     SLOW_RETRY_S,
+    Barred,
     Deliver,
     Leave,
     LinkEvent,
@@ -50,14 +51,16 @@ class WayToCloud:
     open: a new channel; each stream has its own, since a certificate counts at the handshake alone. Raises FleetError where this
         node has nothing to open one with.
     barred: why no stream can be opened, as after the certificate expired; empty: one may.
-    learn: called with the addresses that each Welcome names.
+    learn: called with the addresses of fleet and of enrolment listeners that each Welcome names.
     elsewhere: called when a coordinator sent the node away, or cannot be reached: the next channel may go to another one.
+    refused: called with a stable code and the words of a refusal that an operator alone can lift.
     """
 
     open: Callable[[], grpc.aio.Channel]
     barred: Callable[[], str] = str
-    learn: Callable[[Iterable[str]], None] = _nothing
+    learn: Callable[[Iterable[str], Iterable[str]], None] = _nothing
     elsewhere: Callable[[], None] = _nothing
+    refused: Callable[[str, str], None] = _nothing
 
 
 class NodeSession:
@@ -196,7 +199,7 @@ class NodeSession:
                         outbox.put_nowait(message) if not outbox.full() else self._lost("the cloud does not read")
                     case Opened(welcome):
                         opened, self._outbox = welcome, outbox
-                        self._way.learn(welcome.fleet_addresses)
+                        self._way.learn(welcome.fleet_addresses, welcome.enrolment_addresses)
                         self._messages().welcomed(welcome)
                         for message in self._messages().resume():
                             self.send(message)
@@ -205,6 +208,8 @@ class NodeSession:
                             self._messages().desired(message.desired)
                         else:
                             self._messages().acknowledged(message.telemetry_ack)
+                    case Barred(code, detail):
+                        self._way.refused(code, detail)
                     case Note(event=name, fields=fields):
                         self._log(name, **dict(fields))
                     case Leave(after_s):

@@ -22,14 +22,22 @@ from littoral.transport import SILENT_INTERVALS
 GREETING_LIMIT_S = 20.0
 SLOW_RETRY_S = 300.0
 """After a refusal that only an operator can lift."""
+REVOKED_RETRY_S = 24 * 3600.0
+"""After an operator took the node out: once a day, since that may have been a mistake."""
 
 Reason = session_pb2.RefusalReason
 _FOR_AN_OPERATOR = (
     Reason.REFUSAL_REASON_PROTOCOL_UNSUPPORTED,
     Reason.REFUSAL_REASON_NODE_UNKNOWN,
-    Reason.REFUSAL_REASON_NODE_REVOKED,
     Reason.REFUSAL_REASON_PROTOCOL_VIOLATION,
 )
+
+
+_CODES = {
+    Reason.REFUSAL_REASON_NODE_UNKNOWN: "not-accepted",
+    Reason.REFUSAL_REASON_NODE_REVOKED: "revoked",
+    Reason.REFUSAL_REASON_NODE_WAITING: "waits",
+}
 
 
 class LinkPhase(StrEnum):
@@ -89,6 +97,14 @@ class Deliver:
 
 
 @dataclass(frozen=True, slots=True)
+class Barred:
+    """An operator alone can let this node in again. `code`: stable, as in docs/reference/errors.md."""
+
+    code: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
 class Note:
     """For the log."""
 
@@ -104,7 +120,7 @@ class Leave:
 
 
 LinkEvent = Received | Tick | Lost | Renewed
-LinkEffect = Send | Opened | Deliver | Note | Leave
+LinkEffect = Send | Opened | Deliver | Barred | Note | Leave
 
 
 def step(link: LinkState, event: LinkEvent, now: float) -> tuple[LinkState, tuple[LinkEffect, ...]]:
@@ -158,9 +174,12 @@ def _received(link: LinkState, message: session_pb2.ConnectResponse) -> tuple[Li
 def _refused(refusal: session_pb2.Refusal) -> tuple[LinkEffect, ...]:
     reason = Reason.Name(refusal.reason).removeprefix("REFUSAL_REASON_") if refusal.reason in Reason.values() else "UNKNOWN"
     after = refusal.retry_after_s if refusal.retry_after_s > 0 else None
+    if after is None and refusal.reason == Reason.REFUSAL_REASON_NODE_REVOKED:
+        after = REVOKED_RETRY_S
     if after is None and (refusal.reason in _FOR_AN_OPERATOR or reason == "UNKNOWN"):
         after = SLOW_RETRY_S
     fields: tuple[tuple[str, str | int | float], ...] = (("reason", reason), ("detail", refusal.detail))
     if refusal.reason == Reason.REFUSAL_REASON_PROTOCOL_UNSUPPORTED:
         fields += (("protocol", PROTOCOL_VERSION), ("cloud_speaks", f"{refusal.protocol_min}-{refusal.protocol_max}"))
-    return Note("session-refused", fields), Leave(after)
+    barred = (Barred(code, refusal.detail),) if (code := _CODES.get(refusal.reason)) else ()
+    return *barred, Note("session-refused", fields), Leave(after)

@@ -7,6 +7,36 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class TellTimeRequest(_message.Message):
+    __slots__ = ("nonce",)
+    NONCE_FIELD_NUMBER: _ClassVar[int]
+    nonce: bytes
+    def __init__(self, nonce: _Optional[bytes] = ...) -> None: ...
+
+class TellTimeResponse(_message.Message):
+    __slots__ = ("signed_time",)
+    SIGNED_TIME_FIELD_NUMBER: _ClassVar[int]
+    signed_time: bytes
+    def __init__(self, signed_time: _Optional[bytes] = ...) -> None: ...
+
+class ReturnRequest(_message.Message):
+    __slots__ = ("signed_time", "certificate_request", "proof")
+    SIGNED_TIME_FIELD_NUMBER: _ClassVar[int]
+    CERTIFICATE_REQUEST_FIELD_NUMBER: _ClassVar[int]
+    PROOF_FIELD_NUMBER: _ClassVar[int]
+    signed_time: bytes
+    certificate_request: bytes
+    proof: bytes
+    def __init__(self, signed_time: _Optional[bytes] = ..., certificate_request: _Optional[bytes] = ..., proof: _Optional[bytes] = ...) -> None: ...
+
+class ReturnResponse(_message.Message):
+    __slots__ = ("certificate", "fleet_address")
+    CERTIFICATE_FIELD_NUMBER: _ClassVar[int]
+    FLEET_ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    certificate: bytes
+    fleet_address: str
+    def __init__(self, certificate: _Optional[bytes] = ..., fleet_address: _Optional[str] = ...) -> None: ...
+
 class EnrolRequest(_message.Message):
     __slots__ = ("token", "certificate_request", "node_name", "protocol_version", "agent_version", "hardware")
     TOKEN_FIELD_NUMBER: _ClassVar[int]

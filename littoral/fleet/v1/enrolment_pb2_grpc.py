@@ -41,6 +41,16 @@ class EnrolmentServiceStub:
                 request_serializer=littoral_dot_fleet_dot_v1_dot_enrolment__pb2.EnrolRequest.SerializeToString,
                 response_deserializer=littoral_dot_fleet_dot_v1_dot_enrolment__pb2.EnrolResponse.FromString,
                 _registered_method=True)
+        self.TellTime = channel.unary_unary(
+                '/littoral.fleet.v1.EnrolmentService/TellTime',
+                request_serializer=littoral_dot_fleet_dot_v1_dot_enrolment__pb2.TellTimeRequest.SerializeToString,
+                response_deserializer=littoral_dot_fleet_dot_v1_dot_enrolment__pb2.TellTimeResponse.FromString,
+                _registered_method=True)
+        self.Return = channel.unary_unary(
+                '/littoral.fleet.v1.EnrolmentService/Return',
+                request_serializer=littoral_dot_fleet_dot_v1_dot_enrolment__pb2.ReturnRequest.SerializeToString,
+                response_deserializer=littoral_dot_fleet_dot_v1_dot_enrolment__pb2.ReturnResponse.FromString,
+                _registered_method=True)
 
 
 class EnrolmentServiceServicer:
@@ -58,6 +68,26 @@ class EnrolmentServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def TellTime(self, request, context):
+        """The time of the coordinator, signed by the fleet's signing key: for a node whose own clock is wrong, and the challenge of
+        Return. It is the same for anyone who asks.
+
+        INVALID_ARGUMENT: the nonce has not 32 bytes.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Return(self, request, context):
+        """A new certificate for a node whose last one has ended, which therefore cannot use the fleet listener. It shows its key.
+
+        PERMISSION_DENIED, by the code in front of the details: "revoked" (the node is out), "waits" (an operator has to accept it),
+        "not-accepted" (not known). INVALID_ARGUMENT: the challenge is too old or the proof is wrong. UNAVAILABLE: try again later.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_EnrolmentServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -65,6 +95,16 @@ def add_EnrolmentServiceServicer_to_server(servicer, server):
                     servicer.Enrol,
                     request_deserializer=littoral_dot_fleet_dot_v1_dot_enrolment__pb2.EnrolRequest.FromString,
                     response_serializer=littoral_dot_fleet_dot_v1_dot_enrolment__pb2.EnrolResponse.SerializeToString,
+            ),
+            'TellTime': grpc.unary_unary_rpc_method_handler(
+                    servicer.TellTime,
+                    request_deserializer=littoral_dot_fleet_dot_v1_dot_enrolment__pb2.TellTimeRequest.FromString,
+                    response_serializer=littoral_dot_fleet_dot_v1_dot_enrolment__pb2.TellTimeResponse.SerializeToString,
+            ),
+            'Return': grpc.unary_unary_rpc_method_handler(
+                    servicer.Return,
+                    request_deserializer=littoral_dot_fleet_dot_v1_dot_enrolment__pb2.ReturnRequest.FromString,
+                    response_serializer=littoral_dot_fleet_dot_v1_dot_enrolment__pb2.ReturnResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -96,6 +136,60 @@ class EnrolmentService:
             '/littoral.fleet.v1.EnrolmentService/Enrol',
             littoral_dot_fleet_dot_v1_dot_enrolment__pb2.EnrolRequest.SerializeToString,
             littoral_dot_fleet_dot_v1_dot_enrolment__pb2.EnrolResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def TellTime(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/littoral.fleet.v1.EnrolmentService/TellTime',
+            littoral_dot_fleet_dot_v1_dot_enrolment__pb2.TellTimeRequest.SerializeToString,
+            littoral_dot_fleet_dot_v1_dot_enrolment__pb2.TellTimeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Return(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/littoral.fleet.v1.EnrolmentService/Return',
+            littoral_dot_fleet_dot_v1_dot_enrolment__pb2.ReturnRequest.SerializeToString,
+            littoral_dot_fleet_dot_v1_dot_enrolment__pb2.ReturnResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -17,6 +17,8 @@ class RefusalReason(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     REFUSAL_REASON_SUPERSEDED: _ClassVar[RefusalReason]
     REFUSAL_REASON_UNAVAILABLE: _ClassVar[RefusalReason]
     REFUSAL_REASON_PROTOCOL_VIOLATION: _ClassVar[RefusalReason]
+    REFUSAL_REASON_CERTIFICATE_EXPIRED: _ClassVar[RefusalReason]
+    REFUSAL_REASON_NODE_WAITING: _ClassVar[RefusalReason]
 
 class UpdateState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -36,6 +38,8 @@ REFUSAL_REASON_NODE_REVOKED: RefusalReason
 REFUSAL_REASON_SUPERSEDED: RefusalReason
 REFUSAL_REASON_UNAVAILABLE: RefusalReason
 REFUSAL_REASON_PROTOCOL_VIOLATION: RefusalReason
+REFUSAL_REASON_CERTIFICATE_EXPIRED: RefusalReason
+REFUSAL_REASON_NODE_WAITING: RefusalReason
 UPDATE_STATE_UNSPECIFIED: UpdateState
 UPDATE_STATE_PENDING: UpdateState
 UPDATE_STATE_DOWNLOADING: UpdateState
@@ -199,20 +203,22 @@ class Budget(_message.Message):
     def __init__(self, latency_ms: _Optional[float] = ..., artifact_bytes: _Optional[int] = ..., peak_rss_bytes: _Optional[int] = ..., energy_mj: _Optional[float] = ..., runtimes: _Optional[_Iterable[str]] = ..., worst_class: _Optional[float] = ..., quota: _Optional[_Union[Quota, _Mapping]] = ...) -> None: ...
 
 class Welcome(_message.Message):
-    __slots__ = ("node_id", "server_version", "heartbeat_interval_s", "telemetry_interval_s", "reconnect_spread_s", "fleet_addresses")
+    __slots__ = ("node_id", "server_version", "heartbeat_interval_s", "telemetry_interval_s", "reconnect_spread_s", "fleet_addresses", "enrolment_addresses")
     NODE_ID_FIELD_NUMBER: _ClassVar[int]
     SERVER_VERSION_FIELD_NUMBER: _ClassVar[int]
     HEARTBEAT_INTERVAL_S_FIELD_NUMBER: _ClassVar[int]
     TELEMETRY_INTERVAL_S_FIELD_NUMBER: _ClassVar[int]
     RECONNECT_SPREAD_S_FIELD_NUMBER: _ClassVar[int]
     FLEET_ADDRESSES_FIELD_NUMBER: _ClassVar[int]
+    ENROLMENT_ADDRESSES_FIELD_NUMBER: _ClassVar[int]
     node_id: str
     server_version: str
     heartbeat_interval_s: float
     telemetry_interval_s: float
     reconnect_spread_s: float
     fleet_addresses: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, node_id: _Optional[str] = ..., server_version: _Optional[str] = ..., heartbeat_interval_s: _Optional[float] = ..., telemetry_interval_s: _Optional[float] = ..., reconnect_spread_s: _Optional[float] = ..., fleet_addresses: _Optional[_Iterable[str]] = ...) -> None: ...
+    enrolment_addresses: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, node_id: _Optional[str] = ..., server_version: _Optional[str] = ..., heartbeat_interval_s: _Optional[float] = ..., telemetry_interval_s: _Optional[float] = ..., reconnect_spread_s: _Optional[float] = ..., fleet_addresses: _Optional[_Iterable[str]] = ..., enrolment_addresses: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Refusal(_message.Message):
     __slots__ = ("reason", "detail", "retry_after_s", "protocol_min", "protocol_max")

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from littoral_cloud.fleet.nodes import NodeView
@@ -25,15 +27,22 @@ def view(days_left: float, enrolment: Enrolment = Enrolment.ACCEPTED) -> NodeVie
     ("days_left", "words"),
     [
         (90, ""),
-        (14, ""),
-        (13.9, "certificate expires in 14 days"),
+        (7, ""),
+        (6.9, "certificate expires in 7 days"),
         (0.5, "certificate expires in 0 days"),
         (0, "certificate expired 0 days ago"),
         (-10, "certificate expired 10 days ago"),
     ],
 )
-def test_an_operator_is_warned_two_weeks_before_a_certificate_ends(days_left: float, words: str) -> None:
+def test_an_operator_is_warned_a_week_before_a_certificate_ends(days_left: float, words: str) -> None:
     assert view(days_left).certificate_warning(1e9) == words
+
+
+def test_a_short_certificate_is_not_warned_of_before_it_is_to_be_renewed() -> None:
+    young = view(3)
+    young = replace(young, node=replace(young.node, renewed_at=1e9))
+    assert young.certificate_warning(1e9 + 2 * DAY_S) == ""
+    assert young.certificate_warning(1e9 + 2.6 * DAY_S) == "certificate expires in 0 days"
 
 
 def test_nobody_is_warned_of_a_node_that_is_out() -> None:

@@ -22,7 +22,20 @@ from littoral.transport import CLIENT_OPTIONS, MAX_MESSAGE_BYTES
 from littoral_node.link.messages import SessionMessages
 from littoral_node.link.retry import BACKOFF, FLAPS_MOST, RECENT_S, SOON, SPREAD_MOST_S, pause_s
 from littoral_node.link.session import NodeSession, WayToCloud
-from littoral_node.link.state import SLOW_RETRY_S, Deliver, Leave, LinkPhase, LinkState, Lost, Opened, Received, Send, Tick, step
+from littoral_node.link.state import (
+    REVOKED_RETRY_S,
+    SLOW_RETRY_S,
+    Deliver,
+    Leave,
+    LinkPhase,
+    LinkState,
+    Lost,
+    Opened,
+    Received,
+    Send,
+    Tick,
+    step,
+)
 from littoral_node.telemetry.counting import TelemetryWindows
 from littoral_node.telemetry.outbox import TelemetryOutbox
 from littoral_node.telemetry.spool import Spool
@@ -90,13 +103,15 @@ def test_nothing_is_delivered_before_welcome() -> None:
     [
         (Reason.REFUSAL_REASON_PROTOCOL_UNSUPPORTED, 3600.0, 3600.0),
         (Reason.REFUSAL_REASON_PROTOCOL_UNSUPPORTED, 0.0, SLOW_RETRY_S),
-        (Reason.REFUSAL_REASON_NODE_REVOKED, 0.0, SLOW_RETRY_S),
+        (Reason.REFUSAL_REASON_NODE_REVOKED, 0.0, REVOKED_RETRY_S),
         (Reason.REFUSAL_REASON_NODE_UNKNOWN, 0.0, SLOW_RETRY_S),
         (Reason.REFUSAL_REASON_PROTOCOL_VIOLATION, 0.0, SLOW_RETRY_S),
         (Reason.REFUSAL_REASON_UNAVAILABLE, 2.0, 2.0),
         (Reason.REFUSAL_REASON_UNAVAILABLE, 0.0, None),
         (Reason.REFUSAL_REASON_SUPERSEDED, 0.0, None),
         (Reason.REFUSAL_REASON_UNSPECIFIED, 0.0, None),
+        (Reason.REFUSAL_REASON_CERTIFICATE_EXPIRED, 5.0, 5.0),
+        (Reason.REFUSAL_REASON_NODE_WAITING, 60.0, 60.0),
         (99, 0.0, SLOW_RETRY_S),  # of a newer cloud
     ],
 )

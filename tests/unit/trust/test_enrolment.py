@@ -15,6 +15,7 @@ from littoral.identity import certificate_request, new_node_key
 from littoral_cloud.fleet.enrolment import NAME_FORM, Enrolled, EnrolmentRequest, admit, candidate_name, enrol
 from littoral_cloud.fleet.issued_tokens import Token, TokenState, create_token, list_tokens, revoke_token, token_id
 from littoral_cloud.fleet.ledger import Change, Ledger, Write
+from littoral_cloud.fleet.membership import OUT_FOR_EVER
 from littoral_cloud.fleet.records import Desired, Enrolment, Node, dump, load
 from littoral_cloud.trust.ca import CertificateAuthority, open_ca
 
@@ -233,7 +234,7 @@ def test_who_is_let_in(uses: int, left_s: float, known: Enrolment | None, own_ke
     if left_s <= 0:
         with pytest.raises(BadToken, match="expired"):
             admit(a_token, a_node, "key", NOW)
-    elif a_node is not None and (not own_key or known in (Enrolment.DECOMMISSIONED, Enrolment.REJECTED)):
+    elif a_node is not None and (not own_key or known in (*OUT_FOR_EVER, Enrolment.REVOKED)):
         with pytest.raises(NotAccepted):
             admit(a_token, a_node, "key", NOW)
     elif a_node is not None:

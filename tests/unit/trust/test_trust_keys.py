@@ -65,7 +65,7 @@ def test_a_node_is_named_by_us_whatever_its_request_says(ca: CertificateAuthorit
     assert list(usage) == [ExtendedKeyUsageOID.CLIENT_AUTH]
     assert not certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
     assert certificate.not_valid_before_utc.timestamp() == NOW - BACKDATE_S
-    assert certificate.not_valid_after_utc.timestamp() == issued.expires_at == NOW + 90 * DAY_S
+    assert certificate.not_valid_after_utc.timestamp() == issued.expires_at == NOW + 30 * DAY_S
     assert issued.sha256 == sha256_fingerprint(issued.der)
 
 

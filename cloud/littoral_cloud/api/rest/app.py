@@ -5,12 +5,12 @@ from __future__ import annotations
 from fastapi import APIRouter, FastAPI
 
 from littoral import __version__
-from littoral_cloud.api.rest import events, nodes, operators, rollouts
+from littoral_cloud.api.rest import admissions, events, nodes, operators, rollouts
 from littoral_cloud.api.rest.access import refuse_paths_without_role
 from littoral_cloud.api.rest.failures import add_failures
 from littoral_cloud.commands.use_case import Office
 
-ROUTERS = (nodes.router, rollouts.router, operators.router, events.router)
+ROUTERS = (nodes.router, admissions.router, rollouts.router, operators.router, events.router)
 
 
 def rest_app(office: Office) -> FastAPI:

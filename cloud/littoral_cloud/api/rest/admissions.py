@@ -1,0 +1,33 @@
+"""Paths of who is in the fleet."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fastapi import APIRouter
+
+from littoral_cloud.api.rest.access import HereDep, needs
+from littoral_cloud.commands import admissions
+from littoral_cloud.commands.nodes import NodeShown
+
+router = APIRouter(prefix="/nodes", tags=["nodes"])
+
+
+@router.post("/{node}/accept", **needs(admissions.accept))
+async def accept(here: HereDep, node: str) -> NodeShown:
+    return await admissions.accept(here.office, here.caller, node=node)
+
+
+@router.post("/{node}/reject", **needs(admissions.reject))
+async def reject(here: HereDep, node: str) -> NodeShown:
+    return await admissions.reject(here.office, here.caller, node=node)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RevokeRequest:
+    reason: str = ""  # for the audit trail
+
+
+@router.post("/{node}/revoke", **needs(admissions.revoke))
+async def revoke(here: HereDep, node: str, request: RevokeRequest) -> NodeShown:
+    return await admissions.revoke(here.office, here.caller, node=node, reason=request.reason)

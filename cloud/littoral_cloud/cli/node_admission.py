@@ -1,0 +1,52 @@
+"""littoral-cloud node: who is in the fleet."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import typer
+
+from littoral_cloud.cli.command import command
+from littoral_cloud.client.fleet_client import FleetClient, part
+from littoral_cloud.terminal.output import Format, FormatOption, emit
+
+NodeArgument = Annotated[str, typer.Argument(help="The node's name or id.")]
+
+
+async def accept(fleet: FleetClient, node: NodeArgument, format: FormatOption = Format.TABLE) -> None:
+    """Let a node in that waits or was revoked. It comes back by itself."""
+    _emit_state(await fleet.post(f"/nodes/{part(node)}/accept"), format)
+
+
+async def reject(fleet: FleetClient, node: NodeArgument, format: FormatOption = Format.TABLE) -> None:
+    """Never let a node in that waits. Its name is free again."""
+    _emit_state(await fleet.post(f"/nodes/{part(node)}/reject"), format)
+
+
+async def revoke(
+    fleet: FleetClient,
+    node: NodeArgument,
+    reason: Annotated[str, typer.Option(help="Why, for the audit trail.")] = "",
+    format: FormatOption = Format.TABLE,
+) -> None:
+    """Take a node out at once: end its session, downloads and federated work. It serves what it has; node accept lets it in."""
+    _emit_state(await fleet.post(f"/nodes/{part(node)}/revoke", {"reason": reason}), format)
+
+
+async def decommission(fleet: FleetClient, node: NodeArgument, format: FormatOption = Format.TABLE) -> None:
+    """Remove a node from the fleet for ever: ends its session now and refuses its certificate."""
+    _emit_state(await fleet.post(f"/nodes/{part(node)}/decommission"), format)
+
+
+def _emit_state(node: Mapping[str, Any], format: Format) -> None:
+    body = {"id": node["id"], "name": node["name"], "state": node["state"]}
+    emit(body if format == Format.JSON else f"{node['name']} ({node['id']}) is {node['state']}", format)
+
+
+def add_admission(app: typer.Typer) -> None:
+    """Adds these commands to `littoral-cloud node`."""
+    command(app, example="node decommission gateway")(decommission)
+    command(app, example="node accept gateway")(accept)
+    command(app, example="node reject gateway")(reject)
+    command(app, example='node revoke gateway --reason "stolen"')(revoke)

@@ -1,0 +1,128 @@
+"""How a node asks for its next certificate: on the fleet listener while it has one that counts, else on an enrolment listener."""
+
+from __future__ import annotations
+
+import random
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import grpc
+import grpc.aio
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from littoral.errors import FleetError, NotAccepted, Revoked, Unavailable, Untrusted, WaitsForOperator
+from littoral.fleet.v1 import enrolment_pb2, enrolment_pb2_grpc, session_pb2, session_pb2_grpc
+from littoral.signed_time import NONCE_BYTES, answered_time, prove
+from littoral.transport import CLIENT_OPTIONS
+from littoral_node.identity.identity import Identity
+from littoral_node.link.channel import open_channel
+
+LIMIT_S = 10.0
+_REFUSALS = {kind.code: kind for kind in (Revoked, WaitsForOperator, NotAccepted)}
+
+
+async def next_certificate(identity: Identity) -> bytes:
+    """The certificate, PEM, that follows this identity's, for the same key.
+
+    Raises AioRpcError; Untrusted where what comes is not for our key, or not by our CA.
+    """
+    key, request = _request_of(identity)
+    async with open_channel(identity) as channel:
+        stub = session_pb2_grpc.SessionServiceStub(channel)
+        answer = await stub.Renew(session_pb2.RenewRequest(certificate_request=request), timeout=LIMIT_S)
+    return _checked(answer.certificate, identity, key)
+
+
+async def refused(identity: Identity) -> str:
+    """Why the cloud takes this certificate for none of its nodes', though it has not expired; empty: it takes it, or is away."""
+    try:
+        await next_certificate(identity)
+    except grpc.aio.AioRpcError as error:
+        return error.details() or "" if error.code() is grpc.StatusCode.PERMISSION_DENIED else ""
+    except FleetError:
+        return ""
+    return ""
+
+
+async def come_back(identity: Identity, addresses: Sequence[str], rng: random.Random) -> Identity:
+    """The identity with another certificate, where its last one has ended: by proof of the key.
+
+    Args:
+        addresses: HOST:PORT of enrolment listeners; one of them is asked, and the others where it cannot be reached.
+
+    Raises:
+        Revoked, WaitsForOperator, NotAccepted: as the cloud answers. Untrusted: what comes is not by our CA or signing keys.
+        Unavailable.
+    """
+    problem: FleetError = Unavailable("no enrolment listener is known", hint="use a join line")
+    for address in rng.sample(addresses, len(addresses)):
+        try:
+            return await _come_back_at(address, identity)
+        except Unavailable as error:
+            problem = error
+    raise problem
+
+
+async def _come_back_at(address: str, identity: Identity) -> Identity:
+    key, request = _request_of(identity)
+    try:
+        async with enrolment_channel(address, identity) as channel:
+            challenge, _ = await told_time(channel, identity.signing_keys)
+            asked = enrolment_pb2.ReturnRequest(
+                signed_time=challenge, certificate_request=request, proof=prove(challenge, request, key)
+            )
+            answer = await enrolment_pb2_grpc.EnrolmentServiceStub(channel).Return(asked, timeout=LIMIT_S)
+    except grpc.aio.AioRpcError as error:
+        raise _error_of(error, address) from error
+    certificate = _checked(answer.certificate, identity, key)
+    return replace(identity, certificate_pem=certificate, fleet_address=answer.fleet_address or identity.fleet_address)
+
+
+def enrolment_channel(address: str, identity: Identity) -> grpc.aio.Channel:
+    return grpc.aio.secure_channel(address, grpc.ssl_channel_credentials(identity.ca_pem), options=CLIENT_OPTIONS)
+
+
+async def told_time(channel: grpc.aio.Channel, trusted: Mapping[str, bytes]) -> tuple[bytes, float]:
+    """(the envelope, seconds since 1970-01-01 UTC) of the coordinator at the other end. Raises AioRpcError, Untrusted."""
+    nonce = secrets.token_bytes(NONCE_BYTES)
+    stub: Any = enrolment_pb2_grpc.EnrolmentServiceStub(channel)
+    answer = await stub.TellTime(enrolment_pb2.TellTimeRequest(nonce=nonce), timeout=LIMIT_S)
+    return answer.signed_time, answered_time(answer.signed_time, nonce, trusted)
+
+
+def _error_of(error: grpc.aio.AioRpcError, address: str) -> FleetError:
+    """PERMISSION_DENIED has the code of the cloud's error in front; all else may go better later, or elsewhere."""
+    details = error.details() or ""
+    code, _, message = details.partition(": ")
+    if error.code() is grpc.StatusCode.PERMISSION_DENIED:
+        return _REFUSALS.get(code, NotAccepted)(message or details)
+    return Unavailable(f"{address}: {error.code().name}: {details}")
+
+
+def _request_of(identity: Identity) -> tuple[ec.EllipticCurvePrivateKey, bytes]:
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+    from littoral.identity import certificate_request
+
+    key = load_pem_private_key(identity.key_pem, None)
+    if not isinstance(key, ec.EllipticCurvePrivateKey):
+        raise Untrusted("identity: key.pem is no ECDSA key", hint="use a join line")
+    return key, certificate_request(key)
+
+
+def _checked(der: bytes, identity: Identity, key: ec.EllipticCurvePrivateKey) -> bytes:
+    """A certificate as PEM. Raises Untrusted where it is not for our key, or not by our CA."""
+    from cryptography import x509
+    from cryptography.exceptions import InvalidSignature
+    from cryptography.hazmat.primitives.serialization import Encoding
+
+    try:
+        certificate = x509.load_der_x509_certificate(der)
+        certificate.verify_directly_issued_by(x509.load_pem_x509_certificate(identity.ca_pem))
+    except (ValueError, TypeError, InvalidSignature) as error:
+        raise Untrusted(f"renewal: what came is no certificate of this fleet's CA: {error}") from error
+    if certificate.public_key() != key.public_key():
+        raise Untrusted("renewal: the certificate that came is for another key")
+    return certificate.public_bytes(Encoding.PEM)
