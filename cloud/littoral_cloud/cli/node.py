@@ -43,9 +43,7 @@ async def list_(
     label: Annotated[list[str] | None, typer.Option(help="Only nodes with this label KEY:VALUE (repeatable).")] = None,
     state: Annotated[
         str,
-        typer.Option(
-            help="Only nodes in this state: online, away, offline, cloned, quarantined, pending, revoked, decommissioned."
-        ),
+        typer.Option(help="Only nodes in this state: online, away, offline, cloned, quarantined, pending, revoked."),
     ] = "",
     model: Annotated[str, typer.Option(help="Only nodes with this model.")] = "",
     format: FormatOption = Format.TABLE,
