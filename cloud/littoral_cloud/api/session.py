@@ -138,13 +138,12 @@ class CoordinatorSession:
         known, said = await self._begin()
         self._allowance = self._hub.allowance_of(self.peer.node_id)
         await asyncio.sleep(self._allowance.message())
-        self._hub.enter(self)
+        hub = self._hub
+        hub.enter(self)
         self._entered = True
         await ledger_soon(self._note_hello(known, said))
-        self._hub.greeted(self)
-        welcome = self._terms.welcome(
-            self.peer.node_id, self._hub.spread_s, self._hub.fleet_addresses, self._hub.enrolment_addresses
-        )
+        hub.greeted(self)
+        welcome = self._terms.welcome(self.peer.node_id, hub.spread_s, hub.fleet_addresses, hub.enrolment_addresses)
         await self._stream.send(session_pb2.ConnectResponse(welcome=welcome))
         self._hub.handed.enter(self.peer.node_id, known.handed)
         await self._send_desired(known.desired_generation, known.desired)

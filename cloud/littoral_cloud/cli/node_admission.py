@@ -16,12 +16,12 @@ NodeArgument = Annotated[str, typer.Argument(help="The node's name or id.")]
 
 async def accept(fleet: FleetClient, node: NodeArgument, format: FormatOption = Format.TABLE) -> None:
     """Let a node in that waits or was revoked. It comes back by itself."""
-    _emit_state(await fleet.post(f"/nodes/{part(node)}/accept"), format)
+    _emit_state(await fleet.post(f"/nodes/{part(node)}/accept"), "accepted", format)
 
 
 async def reject(fleet: FleetClient, node: NodeArgument, format: FormatOption = Format.TABLE) -> None:
     """Never let a node in that waits. Its name is free again."""
-    _emit_state(await fleet.post(f"/nodes/{part(node)}/reject"), format)
+    _emit_state(await fleet.post(f"/nodes/{part(node)}/reject"), "rejected", format)
 
 
 async def revoke(
@@ -31,17 +31,17 @@ async def revoke(
     format: FormatOption = Format.TABLE,
 ) -> None:
     """Take a node out at once: end its session, downloads and federated work. It serves what it has; node accept lets it in."""
-    _emit_state(await fleet.post(f"/nodes/{part(node)}/revoke", {"reason": reason}), format)
+    _emit_state(await fleet.post(f"/nodes/{part(node)}/revoke", {"reason": reason}), "revoked", format)
 
 
 async def decommission(fleet: FleetClient, node: NodeArgument, format: FormatOption = Format.TABLE) -> None:
     """Remove a node from the fleet for ever: ends its session now and refuses its certificate."""
-    _emit_state(await fleet.post(f"/nodes/{part(node)}/decommission"), format)
+    _emit_state(await fleet.post(f"/nodes/{part(node)}/decommission"), "decommissioned", format)
 
 
-def _emit_state(node: Mapping[str, Any], format: Format) -> None:
-    body = {"id": node["id"], "name": node["name"], "state": node["state"]}
-    emit(body if format == Format.JSON else f"{node['name']} ({node['id']}) is {node['state']}", format)
+def _emit_state(node: Mapping[str, Any], state: str, format: Format) -> None:
+    body = {"id": node["id"], "name": node["name"], "state": state}
+    emit(body if format == Format.JSON else f"{node['name']} ({node['id']}) is {state}", format)
 
 
 def add_admission(app: typer.Typer) -> None:
