@@ -116,6 +116,13 @@ class Conflict(FleetError):
     exit_code = 5
 
 
+class Changed(FleetError):
+    """Somebody else has changed the thing since the caller read it; nothing was written."""
+
+    code = "changed"
+    exit_code = 5
+
+
 class LostLease(Conflict):
     """Another coordinator holds the lease: all that this one decided is void."""
 

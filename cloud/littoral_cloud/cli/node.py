@@ -15,6 +15,7 @@ from littoral_cloud.cli.command import command
 from littoral_cloud.cli.node_admission import NodeArgument, add_admission
 from littoral_cloud.cli.noun import noun
 from littoral_cloud.client.fleet_client import FleetClient, part
+from littoral_cloud.commands.paging import cursor
 from littoral_cloud.fleet.nodes import names_of
 from littoral_cloud.terminal.output import Format, FormatOption, by_class, emit, emit_parts, notice, worth
 from littoral_cloud.terminal.text import when
@@ -29,6 +30,7 @@ add_admission(app)
 
 _WAY_OUT = "a node that is there renews it, and one that was away gets another one when it comes back"
 
+LIST = "nodes"
 PAGE = 1_000
 """Nodes of one request."""
 
@@ -52,12 +54,13 @@ async def list_(
     if after and limit is None:
         raise BadInput(f"--after: {after!r} needs --limit", hint="littoral-cloud node list --limit 50 --after NAME")
     nodes: list[dict[str, Any]] = []
+    behind = cursor(LIST, after)
     while True:
         most = PAGE if limit is None else min(PAGE, limit - len(nodes))
-        page = await fleet.get("/nodes", after=after, limit=most, label=label or (), state=state, model=model)
+        page = await fleet.get("/nodes", after=behind, limit=most, label=label or (), state=state, model=model)
         nodes += page["items"]
-        after = page["next"]
-        if not after or (limit is not None and len(nodes) >= limit):
+        behind = page["next"]
+        if not behind or (limit is not None and len(nodes) >= limit):
             break
     if format == Format.JSON:
         emit(nodes, format)
@@ -75,8 +78,8 @@ async def list_(
         if node["runs_twice_from"]:
             places = " and ".join(node["runs_twice_from"])
             emit(f"{name}: runs twice, from {places}: stop one, empty its folder, and enrol it again")
-    if after:
-        notice(f"there are more: --limit {limit} --after {after}")
+    if behind:
+        notice(f"there are more: --limit {limit} --after {nodes[-1]['name']}")
 
 
 @command(app, example="node show gateway")

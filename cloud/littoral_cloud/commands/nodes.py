@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from littoral_cloud.commands.paging import behind, cursor
 from littoral_cloud.commands.use_case import Office, use_case
 from littoral_cloud.fleet import nodes as fleet
 from littoral_cloud.fleet.nodes import NodeView, ServedModel
@@ -15,6 +16,7 @@ from littoral_cloud.quarantine import commands as quarantines
 from littoral_cloud.terminal.text import when
 from littoral_cloud.trust.people import Caller, Role
 
+LIST = "nodes"
 _PAGE = 200
 """Nodes whose documents are read at one time."""
 
@@ -89,16 +91,16 @@ class NodeFilter:
 
 @use_case("node.list", Role.VIEWER)
 async def page(office: Office, caller: Caller, *, which: NodeFilter, after: str, limit: int) -> NodePage:
-    """The next nodes behind a name, by name."""
+    """The next nodes, by name."""
     now, found = office.core.clock(), list[NodeView]()
-    waiting = await _ids_after(office, after, which, caller)
+    waiting = await _ids_after(office, behind(LIST, after), which, caller)
     for start in range(0, len(waiting), _PAGE):
         some = await fleet.view_nodes_of(office.core.ledger, waiting[start : start + _PAGE], now)
         found += [view for view in some if which.takes(view)]
         if len(found) > limit:
             break
     more, found = len(found) > limit, found[:limit]
-    return NodePage(items=tuple(_shown(view, now) for view in found), next=found[-1].node.name if more else "")
+    return NodePage(items=tuple(_shown(view, now) for view in found), next=cursor(LIST, found[-1].node.name if more else ""))
 
 
 async def _ids_after(office: Office, after: str, which: NodeFilter, caller: Caller) -> Sequence[str]:

@@ -8,7 +8,8 @@ is declared beside it, and checked before its first line. Scopes are checked ins
 from __future__ import annotations
 
 import functools
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -44,6 +45,26 @@ USE_CASES: dict[str, UseCase] = {}
 """All of them, by name."""
 
 
+def check_role(caller: Caller, name: str, role: Role) -> None:
+    """Raises Denied where the caller has a lower role than a use case needs."""
+    if not caller.role.includes(role):
+        raise Denied(
+            f"{name}: needs the role {role.value}, and {caller.name} is {caller.role.value}",
+            hint="ask an admin for a token with that role",
+        )
+
+
+@asynccontextmanager
+async def refusals_audited(office: Office, caller: Caller, name: str) -> AsyncIterator[None]:
+    """A Denied that leaves the context is in the audit trail."""
+    try:
+        yield
+    except Denied:
+        line = Audit("access.denied", name, caller.name, details(caller))
+        await office.core.ledger.commit(Change((), (line,)))
+        raise
+
+
 def use_case(
     name: str, role: Role
 ) -> Callable[[Callable[Concatenate[Office, Caller, P], Awaitable[R]]], Callable[Concatenate[Office, Caller, P], Awaitable[R]]]:
@@ -56,17 +77,9 @@ def use_case(
 
         @functools.wraps(function)
         async def run(office: Office, caller: Caller, /, *args: P.args, **given: P.kwargs) -> R:
-            try:
-                if not caller.role.includes(role):
-                    raise Denied(
-                        f"{name}: needs the role {role.value}, and {caller.name} is {caller.role.value}",
-                        hint="ask an admin for a token with that role",
-                    )
+            async with refusals_audited(office, caller, name):
+                check_role(caller, name, role)
                 return await function(office, caller, *args, **given)
-            except Denied:
-                line = Audit("access.denied", name, caller.name, details(caller))
-                await office.core.ledger.commit(Change((), (line,)))
-                raise
 
         run.use_case = USE_CASES[name] = UseCase(name, role, run)  # type: ignore[attr-defined]
         return run

@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from littoral.backoff import Backoff
-from littoral.errors import Conflict, FleetError, LostLease
-from littoral_cloud.fleet.ledger import Audit, Change, Fence, Ledger, Write
+from littoral.errors import Changed, Conflict, FleetError, LostLease
+from littoral_cloud.fleet.ledger import Audit, Change, Doc, Fence, Ledger, Write
 from littoral_cloud.fleet.records import dump, load
 
 R = TypeVar("R")
@@ -48,6 +48,7 @@ async def edit(
     audit: Callable[[R | None, R], Sequence[Audit]] = lambda before, after: (),
     *,
     fence: Fence | None = None,
+    expected: int | None = None,
     commit: Callable[[Change], Awaitable[object]] | None = None,
 ) -> Edited[R]:
     """Changes one document.
@@ -55,13 +56,16 @@ async def edit(
     Args:
         change: gives the record as it shall be, from what is there (None: nothing); None or the same leaves it as it is.
         audit: gives the lines of the trail, from the record before and after.
+        expected: the generation that the one who asks has read; None: any.
         commit: writes the Change, in place of `Ledger.commit` with the fence.
 
-    Raises Conflict after `TRIES`, LostLease, Unavailable, and what `change` raises.
+    Raises Changed where the document has not the expected generation; Conflict after `TRIES`, LostLease, Unavailable, and what
+    `change` raises.
     """
 
     async def attempt() -> Edited[R]:
         doc = await ledger.get(kind, id)
+        check_unchanged(doc, kind, id, expected)
         before = load(record, doc) if doc else None
         after = change(before)
         if after is None or after == before:
@@ -82,17 +86,29 @@ async def revise(
     *audit: Audit,
     missing: FleetError,
     fence: Fence | None = None,
+    expected: int | None = None,
 ) -> R:
-    """Changes a document that must be there, with these lines of the trail; gives the record as it is then. Raises `missing`."""
+    """Changes a document that must be there, with these lines of the trail; gives the record as it is then. Raises `missing`, and
+    what `edit` raises."""
 
     def present(before: R | None) -> R:
         if before is None:
             raise missing
         return change(before)
 
-    edited = await edit(ledger, record, kind, id, present, lambda before, after: audit, fence=fence)
+    edited = await edit(ledger, record, kind, id, present, lambda before, after: audit, fence=fence, expected=expected)
     assert edited.record is not None
     return edited.record
+
+
+def check_unchanged(doc: Doc | None, kind: str, id: str, expected: int | None) -> None:
+    """Raises Changed where the document has not the expected generation; None: any."""
+    generation = doc.generation if doc else 0
+    if expected is not None and generation != expected and doc is not None:
+        raise Changed(
+            f"{kind} {id}: has changed since it was read: it is at {generation} now, not at {expected}",
+            hint="read it again, and decide again",
+        )
 
 
 async def repeat_on_conflict(

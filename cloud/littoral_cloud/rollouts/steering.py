@@ -1,5 +1,5 @@
 """What an operator may tell a rollout: approve, abort, pause, resume, promote. Each is one audited change of its document; the
-controller carries it out."""
+controller carries it out. With `expected`, the generation that the caller has read, each raises Changed where it is another."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from littoral_cloud.rollouts.state import ENDED, KIND, Rollout, RolloutState
 from littoral_cloud.rollouts.wave_judge import failed_nodes
 
 
-async def abort(ledger: Ledger, rollout_id: str, actor: str) -> None:
+async def abort(ledger: Ledger, rollout_id: str, actor: str, expected: int | None = None) -> None:
     """Asks for a rollout to stop: what it touched goes back. Raises NotFound; BadInput where it has ended."""
-    await _change(ledger, rollout_id, "rollout.abort-asked", actor, lambda rollout: replace(rollout, aborted_by=actor))
+    await _change(ledger, rollout_id, "rollout.abort-asked", actor, lambda rollout: replace(rollout, aborted_by=actor), expected)
 
 
-async def pause(ledger: Ledger, rollout_id: str, now: float, actor: str) -> None:
+async def pause(ledger: Ledger, rollout_id: str, now: float, actor: str, expected: int | None = None) -> None:
     """No new wave starts and no silence is judged until it is resumed; a node that fails still stops it.
 
     Raises NotFound; BadInput where it has ended, or is paused.
@@ -36,10 +36,10 @@ async def pause(ledger: Ledger, rollout_id: str, now: float, actor: str) -> None
             raise BadInput(f"rollout {rollout_id}: {rollout.paused_by} has paused it already", hint=_resume(rollout_id))
         return replace(rollout, paused_by=actor, paused_at=now)
 
-    await _change(ledger, rollout_id, "rollout.paused", actor, paused)
+    await _change(ledger, rollout_id, "rollout.paused", actor, paused, expected)
 
 
-async def resume(ledger: Ledger, rollout_id: str, now: float, actor: str) -> None:
+async def resume(ledger: Ledger, rollout_id: str, now: float, actor: str, expected: int | None = None) -> None:
     """It goes on; its deadline moves by the time that it was paused. Raises NotFound; BadInput where it is not paused."""
 
     def resumed(rollout: Rollout) -> Rollout:
@@ -49,16 +49,20 @@ async def resume(ledger: Ledger, rollout_id: str, now: float, actor: str) -> Non
         paused_s = rollout.paused_s + max(0.0, now - rollout.paused_at)
         return replace(rollout, paused_by="", paused_at=0.0, paused_s=paused_s, deadline=deadline)
 
-    await _change(ledger, rollout_id, "rollout.resumed", actor, resumed)
+    await _change(ledger, rollout_id, "rollout.resumed", actor, resumed, expected)
 
 
-async def approve(ledger: Ledger, rollout_id: str, now: float, actor: str) -> None:
+async def approve(ledger: Ledger, rollout_id: str, now: float, actor: str, expected: int | None = None) -> None:
     """It may begin, as far as it waited for this. Raises NotFound; BadInput where it has ended, needs no approval, has it, or
     `actor` has started it."""
-    await _change(ledger, rollout_id, "rollout.approved", actor, lambda rollout: approved(rollout, rollout_id, actor, now))
+
+    def passed(rollout: Rollout) -> Rollout:
+        return approved(rollout, rollout_id, actor, now)
+
+    await _change(ledger, rollout_id, "rollout.approved", actor, passed, expected)
 
 
-async def promote(ledger: Ledger, rollout_id: str, now: float, actor: str) -> None:
+async def promote(ledger: Ledger, rollout_id: str, now: float, actor: str, expected: int | None = None) -> None:
     """The next wave starts now: who of the running one has not answered is waited for together with it.
 
     Raises NotFound; BadInput where no wave runs, a node failed, none has passed yet, or no wave would follow.
@@ -76,7 +80,7 @@ async def promote(ledger: Ledger, rollout_id: str, now: float, actor: str) -> No
             raise BadInput(f"rollout {rollout_id}: that wave does not run any more", hint=_show(rollout_id))
         return replace(rollout, waves=(*rollout.waves[:-1], replace(rollout.waves[-1], promoted_by=actor)))
 
-    await _change(ledger, rollout_id, "rollout.promote-asked", actor, promoted)
+    await _change(ledger, rollout_id, "rollout.promote-asked", actor, promoted, expected)
 
 
 def why_not_promoted(seen: RolloutView, now: float) -> str | None:
@@ -103,13 +107,15 @@ def why_not_promoted(seen: RolloutView, now: float) -> str | None:
     return None
 
 
-async def _change(ledger: Ledger, rollout_id: str, action: str, actor: str, changed: Callable[[Rollout], Rollout]) -> None:
+async def _change(
+    ledger: Ledger, rollout_id: str, action: str, actor: str, changed: Callable[[Rollout], Rollout], expected: int | None
+) -> None:
     def change(rollout: Rollout) -> Rollout:
         _refuse_ended(rollout, rollout_id)
         return changed(rollout)
 
     line = Audit(action, rollout_id, actor)
-    await revise(ledger, Rollout, KIND, rollout_id, change, line, missing=no_rollout(rollout_id))
+    await revise(ledger, Rollout, KIND, rollout_id, change, line, missing=no_rollout(rollout_id), expected=expected)
 
 
 def _refuse_ended(rollout: Rollout, rollout_id: str) -> None:

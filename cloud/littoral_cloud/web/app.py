@@ -10,7 +10,7 @@ from fastapi import FastAPI
 from littoral.transport import asked_at, join_address
 from littoral_cloud.api.listener_certificates import ListenerCertificates
 from littoral_cloud.api.rest.access import refuse_paths_without_role
-from littoral_cloud.api.rest.app import rest_app
+from littoral_cloud.api.rest.app import guarded, rest_app
 from littoral_cloud.api.rest.listener import socket_api, tls_api
 from littoral_cloud.commands.use_case import Office
 from littoral_cloud.local.discovery import api_socket
@@ -28,7 +28,7 @@ def web_app(office: Office) -> FastAPI:
 @asynccontextmanager
 async def operators_listening(office: Office, certificates: ListenerCertificates) -> AsyncIterator[str]:
     """On a socket in the data folder and on a port; gives the address of the port. Raises Unavailable, BadInput."""
-    settings, app = office.core.settings, web_app(office)
+    settings, app = office.core.settings, guarded(web_app(office))
     async with (
         socket_api(app, api_socket(settings.data_dir)),
         tls_api(app, settings.api_host, settings.api_port, certificates.enrolment()) as listener,

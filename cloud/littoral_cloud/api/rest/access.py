@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from fastapi import Depends, FastAPI, Request
 from fastapi.routing import APIRoute
 
-from littoral_cloud.commands.use_case import Office, use_case_of
+from littoral_cloud.commands.use_case import Office, check_role, refusals_audited, use_case_of
 from littoral_cloud.trust.operator_tokens import caller_of
 from littoral_cloud.trust.people import Caller, Denied, NotSignedIn, Role
 from littoral_cloud.trust.web_sessions import right_form, session_of
@@ -18,6 +18,8 @@ from littoral_cloud.trust.web_sessions import right_form, session_of
 COOKIE = "__Host-littoral"
 """`__Host-`: browsers take it over TLS alone, and from no other host."""
 CSRF_HEADER = "x-littoral-form"
+ACCEPTED = "littoral.accepted"
+"""In the scope of a request whose caller is known."""
 _SAFE = frozenset({"GET", "HEAD"})
 
 OPEN = "open"
@@ -35,18 +37,29 @@ class Here:
 
 
 async def here_of(request: Request) -> Here:
-    """Raises NotSignedIn."""
+    """Raises NotSignedIn; Denied where a browser's request comes from no page of ours."""
     office: Office = request.app.state.office
+    here = Here(office, await _caller(request, office))
+    request.scope[ACCEPTED] = True
+    declared = getattr(request.scope.get("route"), "openapi_extra", None) or {}
+    if "x-use-case" in declared:  # before the body is read: who may not do this learns nothing else
+        async with refusals_audited(office, here.caller, declared["x-use-case"]):
+            check_role(here.caller, declared["x-use-case"], Role(declared["x-role"]))
+    return here
+
+
+async def _caller(request: Request, office: Office) -> Caller:
+    ledger, now = office.core.ledger, office.core.clock()
     scheme, _, secret = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer" and secret:
-        return Here(office, await caller_of(office.core.ledger, secret.strip(), office.core.clock()))
+        return await caller_of(ledger, secret.strip(), now)
     if request.client is not None and request.client.host.startswith(USER):
-        return Here(office, Caller(name=_user(int(request.client.host.removeprefix(USER))), role=Role.ADMIN))
+        return Caller(name=_user(int(request.client.host.removeprefix(USER))), role=Role.ADMIN)
     if cookie := request.cookies.get(COOKIE):
-        caller, session = await session_of(office.core.ledger, cookie, office.core.clock())
+        caller, session = await session_of(ledger, cookie, now)
         if request.method not in _SAFE and not right_form(session, request.headers.get(CSRF_HEADER, "")):
             raise Denied(f"{CSRF_HEADER}: is missing or wrong", hint="reload the page, and do it again")
-        return Here(office, caller)
+        return caller
     raise NotSignedIn("this needs a token", hint="littoral-cloud login, or the header Authorization: Bearer TOKEN")
 
 

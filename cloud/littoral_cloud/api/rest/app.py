@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, FastAPI
+from typing import Any
+
+from fastapi import APIRouter, Depends, FastAPI
 
 from littoral import __version__
 from littoral_cloud.api.rest import admissions, events, nodes, operators, rollouts
 from littoral_cloud.api.rest.access import refuse_paths_without_role
-from littoral_cloud.api.rest.failures import add_failures
+from littoral_cloud.api.rest.failures import ErrorBody, add_failures
+from littoral_cloud.api.rest.guard import Asgi, Guard
+from littoral_cloud.api.rest.idempotency import Idempotency
+from littoral_cloud.api.rest.preconditions import refuse_unknown_if_match
 from littoral_cloud.commands.use_case import Office
 
+ERRORS: dict[int | str, dict[str, Any]] = {
+    "default": {"model": ErrorBody, "description": "Every refusal has this body."},
+    422: {"model": ErrorBody, "description": "Something in the request is wrong."},
+}
 ROUTERS = (nodes.router, admissions.router, rollouts.router, operators.router, events.router)
+
+
+def guarded(app: FastAPI) -> Asgi:
+    """The application behind what is in front of every path. `app.state.office` must be set."""
+    return Guard(Idempotency(app, app))
 
 
 def rest_app(office: Office) -> FastAPI:
@@ -23,7 +37,7 @@ def rest_app(office: Office) -> FastAPI:
         redoc_url=None,
     )
     app.state.office = office
-    v1 = APIRouter(prefix="/api/v1")
+    v1 = APIRouter(prefix="/api/v1", dependencies=[Depends(refuse_unknown_if_match)], responses=ERRORS)
     for router in ROUTERS:
         v1.include_router(router)
     app.include_router(v1)

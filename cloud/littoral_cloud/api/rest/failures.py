@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -10,23 +11,49 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from littoral.errors import BadInput, Conflict, FleetError, NoSpace, NotFound, TooLarge, Unavailable, Untrusted
+from littoral.errors import BadInput, Changed, Conflict, FleetError, NoSpace, NotFound, TooLarge, Unavailable, Untrusted
 from littoral_cloud.trust.people import NotSignedIn
 
 log = logging.getLogger(__name__)
+
+
+class TooOften(FleetError):
+    """A caller asks more often than it may."""
+
+    code = "too-often"
+    retryable = True
+    exit_code = 8
+
 
 HTTP_STATUS: dict[type[FleetError], int] = {
     NotSignedIn: 401,
     Untrusted: 403,
     NotFound: 404,
+    Changed: 412,
     Conflict: 409,
     TooLarge: 413,
+    TooOften: 429,
     BadInput: 422,
     NoSpace: 507,
     Unavailable: 503,
 }
 """By class; a class that is not named has its nearest named ancestor's."""
-_WORDS = {404: "not-found", 405: "bad-method"}
+_WORDS = {404: "not-found", 405: "bad-method", 413: "too-large"}
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorShown:
+    """`code` is stable; `field` is the part of the request that is wrong, where one is."""
+
+    code: str
+    message: str
+    hint: str
+    field: str
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorBody:
+    error: ErrorShown
 
 
 def http_status_of(error: FleetError) -> int:

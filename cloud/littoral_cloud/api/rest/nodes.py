@@ -9,12 +9,11 @@ from fastapi import APIRouter, Query
 
 from littoral.errors import BadInput
 from littoral_cloud.api.rest.access import HereDep, needs
+from littoral_cloud.api.rest.paging import AfterQuery, LimitQuery
 from littoral_cloud.commands import nodes
 from littoral_cloud.commands.nodes import NodeFilter, NodePage, NodeShown
 
 router = APIRouter(prefix="/nodes", tags=["nodes"])
-
-MOST = 1_000
 
 
 @router.get("", **needs(nodes.page))
@@ -23,8 +22,8 @@ async def page(
     label: Annotated[list[str], Query(description="KEY:VALUE (repeatable)")] = [],  # noqa: B006
     state: str = "",
     model: str = "",
-    after: str = "",
-    limit: Annotated[int, Query(ge=1, le=MOST)] = 50,
+    after: AfterQuery = "",
+    limit: LimitQuery = 50,
 ) -> NodePage:
     which = NodeFilter(labels=dict(map(_label, label)), state=state, model=model)
     return await nodes.page(here.office, here.caller, which=which, after=after, limit=limit)

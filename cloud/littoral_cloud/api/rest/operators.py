@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Response
 
 from littoral_cloud.api.rest.access import HereDep, needs
 from littoral_cloud.commands import operators
@@ -37,7 +37,8 @@ async def listed(here: HereDep) -> tuple[OperatorTokenShown, ...]:
 
 
 @router.post("/operator-tokens", status_code=201, **needs(operators.create))
-async def create(here: HereDep, request: OperatorTokenRequest) -> NewOperatorToken:
+async def create(here: HereDep, request: OperatorTokenRequest, response: Response) -> NewOperatorToken:
+    response.headers["cache-control"] = "no-store"  # a secret
     return await operators.create(
         here.office,
         here.caller,
