@@ -5,8 +5,8 @@ Rules, in order:
 1. The key belongs to the token, session or user that sent it. It is written down before the request is carried out, with a digest
    of the request.
 2. The same key with the same request gets the first answer again, for a day. With another request it is refused (422).
-3. While the first request is under way, or where the coordinator died in it, the key is refused (409): it is not known yet whether
-   the thing was made.
+3. While the first request is under way, or where the coordinator died in it, the key is refused (409): it is not known yet
+   whether the thing was made.
 4. A request that failed for a reason of ours (5xx) gives its key free. An answer with a secret is not stored: the second request
    is refused, and says that the first was carried out.
 
