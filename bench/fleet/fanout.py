@@ -23,6 +23,8 @@ EXAMPLE = "python -m bench.fleet fanout --nodes 500"
 NODES = (100, 500, 2_000)
 TIMES = 5
 ARRIVE_S = 120.0
+LOOK_S = 0.5
+"""Between two looks: the nodes note when theirs came, and to ask them costs them time."""
 APART_S = 10.0
 """Between two commits: nodes report what they make of the one before."""
 
@@ -71,7 +73,7 @@ async def _once(scene: Scene, turn: int) -> dict[str, float]:
     arrived: list[float] = []
     until = time.monotonic() + ARRIVE_S
     while len(arrived) < scene.herd.nodes and time.monotonic() < until:
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(LOOK_S)
         arrived = [at - began for id, _, _, seen, at in await scene.herd.listed() if seen >= _generation(committed, id)]
     p50, p99 = (float(np.percentile(arrived, q)) if arrived else ARRIVE_S for q in (50, 99))
     missing = scene.herd.nodes - len(arrived)

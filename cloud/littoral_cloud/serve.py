@@ -123,7 +123,7 @@ async def _serve(
     settings = core.settings
     names = (*settings.public_names, asked_at(settings.host), asked_at(settings.api_host))
     certificates = ListenerCertificates(core.trust.ca, tuple(dict.fromkeys(names)), core.clock)
-    fleet = SeenFleet(FleetView(core.ledger, {**RECORDS, RUN: Run}), settings.approval_above)
+    fleet = SeenFleet(FleetView(core.ledger, {**RECORDS, RUN: Run}, calm=hub.pushes.over), settings.approval_above)
     office = Office(core, fleet.view, NodeNames(fleet.view))
     health = _health(core, hub, fleet, certificates)
     async with (

@@ -18,9 +18,9 @@ from littoral.fleet.v1 import hardware_pb2, session_pb2
 from littoral.telemetry import LATENCY_BOUNDS_MS
 from littoral.transport import MAX_MESSAGE_BYTES
 from littoral_cloud.api import hub
-from littoral_cloud.api.hub import DRAIN_RETRY_S
 from littoral_cloud.api.pushes import Pushes
 from littoral_cloud.api.session import CoordinatorSession
+from littoral_cloud.api.session_refusals import DRAIN_RETRY_S
 from littoral_cloud.fleet.ledger import Change, Ledger, Write
 from littoral_cloud.fleet.nodes import view_nodes
 from littoral_cloud.fleet.records import Desired, DesiredModel, FederatedTask
@@ -281,7 +281,7 @@ async def test_reported_state_is_kept_when_newer_and_every_move_is_in_the_trail(
 
 
 async def test_a_report_waits_while_desired_states_go_down_and_a_heartbeat_does_not(fleet: Fleet) -> None:
-    fleet.hub.pushes = Pushes(most_s=3600.0)
+    fleet.hub.pushes = Pushes(most_s=3600.0, quiet_s=0.0)
     credential = await fleet.enrol("n1")
     async with fleet.client(credential) as client:
         line = await client.begin()

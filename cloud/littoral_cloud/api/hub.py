@@ -14,9 +14,11 @@ from collections.abc import Callable
 from itertools import chain, islice
 
 from littoral.errors import Conflict, Unavailable
+from littoral_cloud.api.desired_messages import DesiredMessages
 from littoral_cloud.api.open_files import ConnectionLimits
 from littoral_cloud.api.pushes import Pushes
 from littoral_cloud.api.session import CoordinatorSession
+from littoral_cloud.api.session_refusals import DRAIN_RETRY_S, full, shutting_down, superseded
 from littoral_cloud.api.session_stream import SessionEnded
 from littoral_cloud.counting.session_counts import SessionCounts
 from littoral_cloud.fleet.allowance import NodeAllowance, count_left_out
@@ -33,10 +35,8 @@ from littoral_cloud.fleet.turns import GREETINGS_MOST, WELCOMES_A_SECOND, next_t
 
 log = logging.getLogger(__name__)
 
-DRAIN_RETRY_S = 2.0
 HAND_OVER_S = 0.1
-"""In place of it where another coordinator is there."""
-FULL_RETRY_S = 60.0
+"""In place of DRAIN_RETRY_S where another coordinator is there."""
 AT_ONCE = 500
 """Presences that are read and corrected at one time."""
 _AGAIN_S = 1.0
@@ -44,7 +44,7 @@ _CONFLICT_S = 0.05
 
 
 class SessionHub:
-    """Implements littoral_cloud.api.session.Hub.
+    """Implements littoral_cloud.api.session_terms.Hub.
 
     Args:
         clock: seconds since 1970-01-01 UTC.
@@ -66,8 +66,9 @@ class SessionHub:
     ) -> None:
         self.coordinator = coordinator or secrets.token_hex(8)
         self.desk = TelemetryDesk(ledger, clock, flush_s=flush_s)
-        self.handed = HandedDesk(ledger, clock)
         self.pushes = Pushes()
+        self.handed = HandedDesk(ledger, clock, calm=self.pushes.over)
+        self.desired = DesiredMessages()
         self.counts = SessionCounts()
         self._ledger = ledger
         self._clock = clock
@@ -91,11 +92,7 @@ class SessionHub:
             return shutting_down()
         if self._room is None or node_id in self._sessions or len(self._sessions) < self._room.nodes:
             return None
-        detail = (
-            f"this coordinator holds {len(self._sessions)} nodes, as many as its limit of {self._room.limit} open files allows: "
-            "its operator may raise it (ulimit -n, LimitNOFILE=) and start it again"
-        )
-        return SessionRefusal(Reason.UNAVAILABLE, detail, FULL_RETRY_S)
+        return full(len(self._sessions), self._room.limit)
 
     def busy(self) -> SessionRefusal | None:
         """Why no more nodes can be greeted now; each refusal names another time to come back."""
@@ -204,12 +201,20 @@ class SessionHub:
         async with self._ledger.watch("desired", "node", PRESENCE) as announcements:
             for session in self._all():  # what was written before we listened
                 session.look_again()
-            async for announcement in announcements:
-                if announcement.kind == PRESENCE:
-                    self._written(announcement)
-                    continue
-                for session in self._of(announcement.id) if announcement.id else self._all():
-                    session.look_again()
+            while True:
+                await announcements.waiting()
+                heard = announcements.drain()
+                for each in heard:
+                    if each.kind == PRESENCE:
+                        self._written(each)
+                if told := [(session, each.kind) for each in heard if each.kind != PRESENCE for session in self._meant(each)]:
+                    with self.pushes.pending():  # until those of the sessions go on
+                        for session, kind in told:
+                            session.look_again(frozenset({kind}))
+                        await asyncio.sleep(0)
+
+    def _meant(self, announcement: Announcement) -> tuple[CoordinatorSession, ...]:
+        return self._of(announcement.id) if announcement.id else self._all()
 
     def _all(self) -> tuple[CoordinatorSession, ...]:
         """Also those that only greet: they have read already what they will send first."""
@@ -278,17 +283,3 @@ class SessionHub:
     def _mark(self, node_id: str) -> None:
         self._changed.add(node_id)
         self._presence_due.set()
-
-
-def shutting_down(after_s: float = DRAIN_RETRY_S) -> SessionRefusal:
-    """Args:
-    after_s: when this node shall connect again: to another coordinator, if it knows one.
-    """
-    return SessionRefusal(Reason.UNAVAILABLE, "this coordinator is shutting down", after_s)
-
-
-def superseded(node_id: str, turns: SessionTurns) -> SessionRefusal:
-    if not turns.taken_back:
-        return SessionRefusal(Reason.SUPERSEDED, f"node {node_id} has opened another session")
-    detail = f"node {node_id} runs twice, from {' and '.join(turns.addresses)}: stop one, empty its folder, and enrol it anew"
-    return SessionRefusal(Reason.SUPERSEDED, detail, turns.wait_s)

@@ -14,69 +14,36 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from littoral.errors import BadInput
 from littoral.fleet.v1 import session_pb2
 from littoral.transport import MAX_MESSAGE_BYTES, SILENT_INTERVALS
 from littoral_cloud.api import wire
 from littoral_cloud.api.peer import address_of
-from littoral_cloud.api.pushes import Pushes
 from littoral_cloud.api.session_helper import SessionHelper
 from littoral_cloud.api.session_patience import ledger_soon, patiently
 from littoral_cloud.api.session_stream import SessionEnded, SessionStream, ended
-from littoral_cloud.api.session_terms import SessionTerms
-from littoral_cloud.counting.session_counts import SessionCounts
+from littoral_cloud.api.session_terms import Hub, SessionTerms
 from littoral_cloud.fleet import presence as there
 from littoral_cloud.fleet import sessions
 from littoral_cloud.fleet.allowance import NodeAllowance, count_left_out
-from littoral_cloud.fleet.handed import HandedDesk
 from littoral_cloud.fleet.hello import Known, known_of, note_hello
 from littoral_cloud.fleet.ledger import Ledger
 from littoral_cloud.fleet.nodes import forget_if_out
 from littoral_cloud.fleet.records import Desired, Presence
 from littoral_cloud.fleet.sessions import Peer, Reason, SessionRefusal
-from littoral_cloud.fleet.telemetry_desk import Taken, TelemetryDesk
+from littoral_cloud.fleet.telemetry_desk import Taken
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+NOTHING: frozenset[str] = frozenset()
+EVERYTHING = frozenset({"node", "desired"})
+
 QUEUED_MESSAGES = 64
 """Messages of one node that wait for the ledger; with more, the node itself waits."""
-
-
-class Hub(Protocol):
-    """Knows the open sessions."""
-
-    coordinator: str  # the id of this process
-    desk: TelemetryDesk  # counts what the nodes report
-    handed: HandedDesk  # writes down what sessions were given
-    pushes: Pushes  # which go before what nodes report
-    counts: SessionCounts
-
-    @property
-    def fleet_addresses(self) -> tuple[str, ...]: ...
-    @property
-    def enrolment_addresses(self) -> tuple[str, ...]: ...
-    @property
-    def spread_s(self) -> float:
-        """Nodes that lose their sessions at one time come back spread over this time."""
-        ...
-
-    def allowance_of(self, node_id: str) -> NodeAllowance:
-        """What an accepted node may still send."""
-        ...
-
-    def enter(self, session: CoordinatorSession) -> None:
-        """Raises SessionEnded where no session may enter any more."""
-        ...
-
-    def greeted(self, session: CoordinatorSession) -> None:
-        """Its Welcome is ready."""
-        ...
-
-    def leave(self, session: CoordinatorSession) -> None: ...
 
 
 class CoordinatorSession:
@@ -91,7 +58,7 @@ class CoordinatorSession:
         self._stream = SessionStream(context, terms.heartbeat_interval_s * SILENT_INTERVALS)
         self._messages: list[session_pb2.ConnectRequest] = []  # a deque would hold room for 64 in every session
         self._acknowledgements: dict[str, int] = {}  # to be sent: of each boot, the last report that is stored
-        self._unread = False  # something about this node was written
+        self._unread: frozenset[str] = NOTHING  # kinds of this node's documents that were written
         self._processing = SessionHelper(self._process, self._end)
         self._pushing = SessionHelper(self._push, self._end)
         self._over: BaseException | None = None  # why it ends: the first reason
@@ -103,9 +70,9 @@ class CoordinatorSession:
         self._allowance: NodeAllowance  # once it was let in
         self._said_over = False
 
-    def look_again(self) -> None:
-        """Something about this node was written: read what should be, and whether it is still accepted."""
-        self._unread = True
+    def look_again(self, kinds: frozenset[str] = EVERYTHING) -> None:
+        """These were written: it reads what should be, and whether its node is still accepted."""
+        self._unread |= kinds
         self._push_soon()
 
     def acknowledge(self, boot_id: str, sequence: int) -> None:
@@ -155,8 +122,8 @@ class CoordinatorSession:
         if (refused := sessions.version_refusal(message.hello.protocol_version)) is not None:
             raise SessionEnded(refused)
         now = self._terms.clock()
-        self._unread = False  # the hub tells what is written from here on
-        known = await ledger_soon(known_of(self._ledger, self.peer.node_id))
+        self._unread = NOTHING  # the hub tells what is written from here on
+        known = await ledger_soon(known_of(self._ledger, self.peer.node_id, self._hub.desired.record))
         if (refused := sessions.admission_refusal(known.node, self.peer, now)) is not None:
             raise SessionEnded(refused)
         try:
@@ -270,21 +237,24 @@ class CoordinatorSession:
                 ack = session_pb2.TelemetryAck(sequence=sequence, boot_id=boot_id)
                 await self._stream.send(session_pb2.ConnectResponse(telemetry_ack=ack))
             if self._unread:
-                self._unread = False
-                await self._patiently(self._push_once)
+                unread, self._unread = self._unread, NOTHING
+                await self._patiently(partial(self._push_once, unread))
 
-    async def _push_once(self) -> None:
+    async def _push_once(self, unread: frozenset[str]) -> None:
         with self._hub.pushes.pending():
-            refused, generation, desired = await sessions.state_of(self._ledger, self.peer, self._terms.clock())
-        if refused is not None:
-            raise SessionEnded(refused)
+            if "node" in unread:
+                refused = await sessions.admission(self._ledger, self.peer, self._terms.clock())
+                if refused is not None:
+                    raise SessionEnded(refused)
+            desired = await self._ledger.get("desired", self.peer.node_id) if "desired" in unread else None
         await count_left_out(self._ledger, self._allowance)
-        await self._send_desired(generation, desired)
+        if desired is not None:
+            await self._send_desired(*self._hub.desired.record(desired))
 
     async def _send_desired(self, generation: int, desired: Desired) -> None:
         if generation <= self._sent_generation:
             return
-        message = session_pb2.ConnectResponse(desired=wire.desired_to(generation, desired))
+        message = self._hub.desired.message(generation, desired)
         if message.ByteSize() > MAX_MESSAGE_BYTES:
             log.error("session of %s: desired state %d is %d bytes: not sent", self.peer.node_id, generation, message.ByteSize())
             return

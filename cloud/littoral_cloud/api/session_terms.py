@@ -1,12 +1,22 @@
-"""What every session of one server has in common."""
+"""What every session of one server has in common: its terms, and who knows all of them."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
 
 from littoral.fleet.v1 import session_pb2
+from littoral_cloud.api.desired_messages import DesiredMessages
+from littoral_cloud.api.pushes import Pushes
+from littoral_cloud.counting.session_counts import SessionCounts
+from littoral_cloud.fleet.allowance import NodeAllowance
+from littoral_cloud.fleet.handed import HandedDesk
+from littoral_cloud.fleet.telemetry_desk import TelemetryDesk
+
+if TYPE_CHECKING:
+    from littoral_cloud.api.session import CoordinatorSession
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,3 +44,37 @@ class SessionTerms:
             fleet_addresses=fleet_addresses,
             enrolment_addresses=enrolment_addresses,
         )
+
+
+class Hub(Protocol):
+    """Knows the open sessions."""
+
+    coordinator: str  # the id of this process
+    desk: TelemetryDesk  # counts what the nodes report
+    handed: HandedDesk  # writes down what sessions were given
+    pushes: Pushes  # which go before what nodes report
+    desired: DesiredMessages
+    counts: SessionCounts
+
+    @property
+    def fleet_addresses(self) -> tuple[str, ...]: ...
+    @property
+    def enrolment_addresses(self) -> tuple[str, ...]: ...
+    @property
+    def spread_s(self) -> float:
+        """Nodes that lose their sessions at one time come back spread over this time."""
+        ...
+
+    def allowance_of(self, node_id: str) -> NodeAllowance:
+        """What an accepted node may still send."""
+        ...
+
+    def enter(self, session: CoordinatorSession) -> None:
+        """Raises SessionEnded where no session may enter any more."""
+        ...
+
+    def greeted(self, session: CoordinatorSession) -> None:
+        """Its Welcome is ready."""
+        ...
+
+    def leave(self, session: CoordinatorSession) -> None: ...

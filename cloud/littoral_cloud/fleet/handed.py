@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 from littoral.errors import Unavailable
+from littoral_cloud.fleet.calm import Calm, at_once
 from littoral_cloud.fleet.ledger import Change, Clock, Ledger, Write
 from littoral_cloud.fleet.records import Desired, dump
 
@@ -55,9 +56,11 @@ class HandedDesk:
 
     Args:
         clock: seconds since 1970-01-01 UTC.
+        calm: asked before it writes.
     """
 
-    def __init__(self, ledger: Ledger, clock: Clock) -> None:
+    def __init__(self, ledger: Ledger, clock: Clock, *, calm: Calm = at_once) -> None:
+        self._calm = calm
         self._ledger = ledger
         self._clock = clock
         self._known: dict[str, Handed] = {}  # by node
@@ -85,6 +88,7 @@ class HandedDesk:
         while True:
             await self._wake.wait()
             await asyncio.sleep(GATHER_S)
+            await self._calm()
             try:
                 await self.write()
             except Unavailable as error:

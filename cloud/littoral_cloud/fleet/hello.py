@@ -6,6 +6,7 @@ The session part of a presence is written with each hello, the profile where it 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from littoral_cloud.fleet.allowance import NodeAllowance, commit
@@ -15,7 +16,7 @@ from littoral_cloud.fleet.handed import Handed
 from littoral_cloud.fleet.ledger import Audit, Body, Doc, Ledger, Write
 from littoral_cloud.fleet.profile import PRESENCE, PROFILE, joined_docs, stored
 from littoral_cloud.fleet.records import Desired, Node, Presence, load
-from littoral_cloud.fleet.sessions import budget_lines
+from littoral_cloud.fleet.sessions import budget_lines, parsed_desired
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,18 +33,23 @@ class Known:
     handed: Handed = field(default_factory=Handed)
 
 
-async def known_of(ledger: Ledger, node_id: str) -> Known:
+Parse = Callable[[Doc | None], tuple[int, Desired]]
+"""A document of kind "desired" as (generation, record)."""
+
+
+async def known_of(ledger: Ledger, node_id: str, parse: Parse = parsed_desired) -> Known:
     node, presence, profile, desired, handed = await ledger.get_many(
         [("node", node_id), (PRESENCE, node_id), (PROFILE, node_id), ("desired", node_id), (HANDED, node_id)]
     )
+    generation, wanted = parse(desired)
     return Known(
         load(Node, node) if node else None,
         joined_docs(presence, profile),
         _generation(presence),
         profile.body if profile else None,
         _generation(profile),
-        load(Desired, desired) if desired else Desired(),
-        _generation(desired),
+        wanted,
+        generation,
         load(Handed, handed) if handed else Handed(),
     )
 

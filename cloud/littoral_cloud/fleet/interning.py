@@ -18,7 +18,6 @@ from littoral_cloud.fleet.records import load
 R = TypeVar("R")
 
 MOST = 4096
-"""Different records of a kind, or of its part, that are remembered."""
 LEAST_CHARACTERS = 16
 """Of a text that is worth sharing, such as a digest or the id of a node."""
 OF_ONE = frozenset({"public_key_sha256", "certificate_sha256"})
@@ -31,9 +30,11 @@ class Interner:
     Args:
         whole: kinds of which many documents are equal as a whole; of the others, texts are shared.
         parts: a field of a kind of which many documents have the same.
+        most: different records of a kind, or of its part, that are remembered.
     """
 
-    def __init__(self, whole: frozenset[str], parts: Mapping[str, str]) -> None:
+    def __init__(self, whole: frozenset[str], parts: Mapping[str, str], *, most: int = MOST) -> None:
+        self._most = most
         self._whole = whole
         self._parts = parts
         self._known: dict[str, dict[bytes, Any]] = {kind: {} for kind in (*whole, *parts)}
@@ -42,29 +43,28 @@ class Interner:
         """Raises FleetError where the document is no such record."""
         if doc.kind in self._whole:
             known, key = self._known[doc.kind], _key(doc.body)
-            return known[key] if key in known else _remembered(known, key, load(kind, doc))
+            return known[key] if key in known else self._remembered(known, key, load(kind, doc))
         body = _shared(doc.body)
         if (field := self._parts.get(doc.kind)) is None or field not in body:
             return load(kind, replace(doc, body=body))
         known, key = self._known[doc.kind], _key(body[field])
         if (part := known.get(key)) is None:
             record = load(kind, replace(doc, body=body))
-            _remembered(known, key, getattr(record, field))
+            self._remembered(known, key, getattr(record, field))
             return record
         rest = load(kind, replace(doc, body={name: value for name, value in body.items() if name != field}))
         made: R = replace(rest, **{field: part})  # type: ignore[type-var]
         return made
 
+    def _remembered(self, known: dict[bytes, Any], key: bytes, value: R) -> R:
+        if len(known) >= self._most:
+            del known[next(iter(known))]
+        known[key] = value
+        return value
+
 
 def _key(value: Any) -> bytes:
     return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
-
-
-def _remembered(known: dict[bytes, Any], key: bytes, value: R) -> R:
-    if len(known) >= MOST:
-        del known[next(iter(known))]
-    known[key] = value
-    return value
 
 
 def _shared(value: Any) -> Any:

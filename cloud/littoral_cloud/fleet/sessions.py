@@ -17,7 +17,7 @@ from littoral.budget import Budget
 from littoral.errors import BadInput, Conflict, NotAccepted, Revoked, WaitsForOperator
 from littoral_cloud.fleet.allowance import NodeAllowance, commit
 from littoral_cloud.fleet.edit import edit, repeat_on_conflict
-from littoral_cloud.fleet.ledger import Audit, Change, Ledger, Write
+from littoral_cloud.fleet.ledger import Audit, Change, Doc, Ledger, Write
 from littoral_cloud.fleet.measurements import MeasurementRecord, measurement_id
 from littoral_cloud.fleet.profile import PRESENCE, PROFILE, joined_docs, profile_of
 from littoral_cloud.fleet.records import Desired, Enrolment, Node, Presence, Reported, ReportedModel, UpdateState, dump, load
@@ -125,17 +125,14 @@ async def admission(ledger: Ledger, peer: Peer, now: float) -> SessionRefusal | 
     return admission_refusal(load(Node, doc) if doc else None, peer, now)
 
 
-async def desired_of(ledger: Ledger, node_id: str) -> tuple[int, Desired]:
+def parsed_desired(doc: Doc | None) -> tuple[int, Desired]:
     """(generation, what should be); generation 0 where nothing was ever wanted of the node."""
-    doc = await ledger.get("desired", node_id)
     return (doc.generation, load(Desired, doc)) if doc else (0, Desired())
 
 
-async def state_of(ledger: Ledger, peer: Peer, now: float) -> tuple[SessionRefusal | None, int, Desired]:
-    """Why the node may not stay (None: it may), and what should be; generation 0 where nothing was ever wanted of it."""
-    node, desired = await ledger.get_many([("node", peer.node_id), ("desired", peer.node_id)])
-    refused = admission_refusal(load(Node, node) if node else None, peer, now)
-    return refused, desired.generation if desired else 0, load(Desired, desired) if desired else Desired()
+async def desired_of(ledger: Ledger, node_id: str) -> tuple[int, Desired]:
+    """As parsed_desired."""
+    return parsed_desired(await ledger.get("desired", node_id))
 
 
 async def note_budgets(

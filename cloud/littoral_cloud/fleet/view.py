@@ -12,6 +12,7 @@ Rules, in order:
    decider commits with the generations that it decided on.
 5. Who commits gives the change to the view (`wrote`), and decides next on what it wrote. After a conflict it calls `refresh`.
 6. A document that is no such record is left out and logged: one bad document does not stop the others.
+7. What must not wait goes first (`calm`), as the desired states that sessions send.
 
 Example: 10,000 nodes are connected and one reports. The view reads one document, replaces one record, and wakes the watchers of
 kind "reported" with the id of that node.
@@ -30,6 +31,7 @@ from typing import Any, Generic, TypeVar
 
 from littoral.backoff import Backoff
 from littoral.errors import FleetError, Unavailable
+from littoral_cloud.fleet.calm import Calm, at_once
 from littoral_cloud.fleet.feed import Watchers
 from littoral_cloud.fleet.interning import Interner
 from littoral_cloud.fleet.ledger import Announcement, AnnouncementFeed, Change, CommittedChange, Doc, Ledger, Write
@@ -65,10 +67,12 @@ class FleetView:
 
     Args:
         records: the record of each kind that is followed.
+        calm: asked before it reads what was announced.
     """
 
-    def __init__(self, ledger: Ledger, records: Mapping[str, type]) -> None:
+    def __init__(self, ledger: Ledger, records: Mapping[str, type], *, calm: Calm = at_once) -> None:
         self._ledger = ledger
+        self._calm = calm
         self._records = dict(records)
         self._held: dict[str, dict[str, Held[Any]]] = {kind: {} for kind in records}
         self._followers: list[tuple[frozenset[str], Follower]] = []
@@ -138,6 +142,8 @@ class FleetView:
                     failures = 0
                     while True:
                         await feed.waiting()
+                        await asyncio.sleep(0)  # others that hear of it in the same moment begin what goes first
+                        await self._calm()
                         heard = feed.drain()
                         async with self._changing(feed.since):
                             await self._apply(heard)
