@@ -75,6 +75,11 @@ class CloudSettings:
     fleet_port: int = _setting(7444, "The port for nodes, with mutual TLS; 0: any free port.", least=0, most=65_535)
     api_host: str = _setting("127.0.0.1", "The address of the operator API and its page.")
     api_port: int = _setting(7445, "The port for operators, with server TLS; 0: any free port.", least=0, most=65_535)
+    api_url: str | None = _setting(None, "The operator API that commands ask, https://HOST:PORT; none: docs/operators.md.")
+    api_token_file: Path | None = _setting(
+        None, "The file with the token of an operator, for commands; over the socket in the data folder it counts too."
+    )
+    api_ca_file: Path | None = _setting(None, "The certificate of the CA of api_url, PEM; none: the system's authorities.")
     public_names: tuple[str, ...] = _setting((), "The DNS names and addresses of this server, for nodes.")
     heartbeat_interval_s: float = _setting(10.0, "Seconds between the heartbeats of a session.", above=0, most=3_600)
     telemetry_interval_s: float = _setting(10.0, "Seconds between a node's telemetry reports.", above=0, most=86_400)

@@ -30,6 +30,7 @@ NOUNS = {
     "train": "Train students on a data set and release them.",
     "compress": "Search for the best students inside a budget.",
     "login": "Use the fleet of a coordinator on another machine.",
+    "logout": "Forget the coordinator that login named.",
     "operator": "Manage the tokens of operators.",
     "token": "Manage join tokens for new nodes.",
     "node": "Manage the nodes of the fleet.",

@@ -6,14 +6,12 @@ import asyncio
 import sys
 from pathlib import Path
 from typing import Annotated
-from urllib.parse import urlsplit
 
 import typer
 
-from littoral.errors import BadInput
 from littoral_cloud.cli.noun import noun
 from littoral_cloud.client.fleet_client import client_of
-from littoral_cloud.client.profile import LoginProfile, write_profile
+from littoral_cloud.client.profile import LoginProfile, checked_url, write_profile
 from littoral_cloud.terminal.output import Format, FormatOption, emit
 
 app = noun("Use the fleet of a coordinator on another machine.")
@@ -28,11 +26,9 @@ def login(
     format: FormatOption = Format.TABLE,
 ) -> None:
     """Check a token, read from standard input, and write it to your profile, which only you can read."""
-    parts = urlsplit(url)
-    if parts.scheme != "https" or not parts.hostname or parts.path not in ("", "/"):
-        raise BadInput(f"URL: {url[:200]!r} is no address of a coordinator", hint="like https://fleet.example.org:7445")
+    url = checked_url(url, "URL")
     token = typer.prompt("Token", hide_input=True) if sys.stdin.isatty() else sys.stdin.readline()
-    profile = LoginProfile(url=url.rstrip("/"), token=token.strip(), ca_pem=ca_file.read_text() if ca_file else "")
+    profile = LoginProfile(url=url, token=token.strip(), ca_pem=ca_file.read_text() if ca_file else "")
     who = asyncio.run(_who(profile))
     path = write_profile(profile)
     words = f"you are {who['name']}, {who['role']}, at {profile.url}; written to {path}"

@@ -15,6 +15,8 @@ from littoral_cloud.trust.people import Role
 
 app = noun("Manage the tokens of operators.", "littoral-cloud operator create ci-pipeline --role operator --ttl 90d")
 
+TokenArgument = Annotated[str, typer.Argument(help="The token's name or id, or the first characters of its id.")]
+
 _COLUMNS = ("name", "role", "state", "labels", "models", "expires", "id")
 
 
@@ -37,16 +39,32 @@ async def create(
 @command(app, "list", example="operator list")
 async def list_(fleet: FleetClient, format: FormatOption = Format.TABLE) -> None:
     """List all tokens of operators, without their secrets."""
-    rows = await fleet.get("/operator-tokens")
+    rows = await fleet.every("/operator-tokens")
     if format == Format.TABLE:
         rows = [row | {"id": row["id"][:12]} for row in rows]
     emit(rows, format, columns=_COLUMNS, empty="no tokens of operators")
 
 
+@command(app, example="operator renew ci-pipeline --ttl 90d --new-secret")
+async def renew(
+    fleet: FleetClient,
+    token: TokenArgument,
+    ttl: Annotated[str, typer.Option(help="How long the token is valid from now on: 30m, 24h, 90d.")] = "90d",
+    new_secret: Annotated[
+        bool, typer.Option("--new-secret", help="Print another secret; the one before opens nothing any more.")
+    ] = False,
+    format: FormatOption = Format.TABLE,
+) -> None:
+    """Give a token another expiry, and with --new-secret another secret."""
+    made = await fleet.post(f"/operator-tokens/{part(token)}/renew", {"ttl_s": seconds(ttl), "new_secret": new_secret})
+    words = made["secret"] or f"{made['token']['name']} is valid until {made['token']['expires']}"
+    emit(made if format == Format.JSON else words, format)
+
+
 @command(app, example="operator revoke ci-pipeline")
 async def revoke(
     fleet: FleetClient,
-    token: Annotated[str, typer.Argument(help="The token's name or id, or the first characters of its id.")],
+    token: TokenArgument,
     format: FormatOption = Format.TABLE,
 ) -> None:
     """Revoke a token. It opens nothing any more."""

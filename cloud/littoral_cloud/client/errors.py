@@ -4,12 +4,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from littoral.errors import FleetError
+from littoral.errors import BadInput, Conflict, FleetError, NoSpace, NotFound, TooLarge, Unavailable, Untrusted
 
 if TYPE_CHECKING:
     import httpx
 
 _MOST_WORDS = 500
+_BY_STATUS: dict[int, type[FleetError]] = {
+    401: Untrusted,
+    403: Untrusted,
+    404: NotFound,
+    409: Conflict,
+    412: Conflict,
+    413: TooLarge,
+    422: BadInput,
+    503: Unavailable,
+    507: NoSpace,
+}
+"""The kind of an error whose code this process does not know."""
 
 
 def error_from(answer: httpx.Response) -> FleetError:
@@ -19,7 +31,8 @@ def error_from(answer: httpx.Response) -> FleetError:
         code, message, hint = (str(body[key]) for key in ("code", "message", "hint"))
     except (ValueError, KeyError, TypeError):
         return FleetError(f"the coordinator answered {answer.status_code}: {answer.text[:_MOST_WORDS]!r}")
-    kind = next((each for each in _kinds(FleetError) if each.code == code), FleetError)
+    by_status = _BY_STATUS.get(answer.status_code, FleetError)
+    kind = next((each for each in _kinds(FleetError) if each.code == code), by_status)
     error = kind(message, hint=hint)
     error.code = code  # type: ignore[misc]  # where this release does not know it
     return error

@@ -1,5 +1,14 @@
-"""The operator API as a command asks it: over the socket of the coordinator on this machine's data folder, or over the network
-with a profile that `littoral-cloud login` has written.
+"""The operator API as a command asks it: over the socket of the coordinator on this machine's data folder, or over the network.
+
+Which one, the first that is there:
+
+1. `--data-dir` on the command line: the socket of that folder.
+2. The environment: LITTORAL_API_URL, the network; LITTORAL_DATA_DIR or LITTORAL_REDIS_URL, the socket.
+3. The profile that `littoral-cloud login` wrote: the network.
+4. The socket of the default folder.
+
+The token in the file LITTORAL_API_TOKEN_FILE counts with 1, 2 and 4: then the caller is its owner. Without it the socket makes
+the user of this process an admin.
 
 Where no coordinator runs on the data folder, the command serves itself for its own time: the same paths over a socket of its own,
 so that there is one way of doing each thing.
@@ -8,6 +17,7 @@ so that there is one way of doing each thing.
 from __future__ import annotations
 
 import json
+import os
 import ssl
 import tempfile
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -16,9 +26,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from littoral.errors import FleetError, Unavailable
+from littoral.errors import BadInput, FleetError, Unavailable
 from littoral_cloud.client.errors import error_from
-from littoral_cloud.client.profile import LoginProfile, active_profile
+from littoral_cloud.client.profile import LoginProfile, active_profile, checked_url
 from littoral_cloud.local.discovery import Serving, api_socket
 from littoral_cloud.settings import CloudSettings
 
@@ -27,6 +37,9 @@ if TYPE_CHECKING:
 
 PATHS = "/api/v1"
 ANSWER_S = 60.0
+PAGE = 1_000
+"""Things of one request."""
+FOLDER = "LITTORAL_DATA_DIR"
 
 Query = Mapping[str, str | int | float | Sequence[str] | None]
 
@@ -54,6 +67,16 @@ class FleetClient:
 
     async def delete(self, path: str) -> Any:
         return await self._ask("DELETE", path, {})
+
+    async def every(self, path: str, **query: str | int | float | Sequence[str] | None) -> list[Any]:
+        """All things of a list that comes in pages."""
+        found: list[Any] = []
+        after = ""
+        while True:
+            page = await self.get(path, **query, after=after, limit=PAGE)
+            found += page["items"]
+            if not (after := page["next"]):
+                return found
 
     @asynccontextmanager
     async def events(self, *kinds: str) -> AsyncIterator[AsyncIterator[Mapping[str, Any]]]:
@@ -94,32 +117,74 @@ async def _changes(lines: AsyncIterator[str]) -> AsyncIterator[Mapping[str, Any]
 
 
 @asynccontextmanager
-async def fleet_client(settings: CloudSettings, *, folder_was_named: bool) -> AsyncIterator[FleetClient]:
+async def fleet_client(
+    settings: CloudSettings, *, folder_by_flag: bool, makes: bool = False, stranger: bool = False
+) -> AsyncIterator[FleetClient]:
     """Args:
-    folder_was_named: on the command line: then no profile counts.
+    folder_by_flag: `settings.data_dir` is from the command line.
+    makes: where there is no coordinator's data, they are made.
+    stranger: also where the keys and blobs are not the fleet's.
 
-    Raises NotFound where the data folder holds no coordinator's data; Unavailable.
+    Raises NotFound where the data folder holds no coordinator's data; BadInput, Unavailable.
     """
-    if not folder_was_named and (profile := active_profile()) is not None:
+    token = _token(settings)
+    if (profile := _profile(settings, token, folder_by_flag=folder_by_flag)) is not None:
         async with client_of(profile) as client:
             yield client
     elif Serving.read(settings.data_dir) is not None:
-        async with _over(api_socket(settings.data_dir)) as client:
+        async with _over(api_socket(settings.data_dir), token) as client:
             yield client
     else:
         from littoral_cloud.client.alone import served_here
 
         with tempfile.TemporaryDirectory(prefix="littoral-") as folder:
-            async with served_here(settings, Path(folder) / "api.sock") as socket, _over(socket) as client:
+            here = served_here(settings, Path(folder) / "api.sock", makes=makes, stranger=stranger)
+            async with here as socket, _over(socket, token) as client:
                 yield client
 
 
+def _profile(settings: CloudSettings, token: str, *, folder_by_flag: bool) -> LoginProfile | None:
+    """None: the socket of the data folder."""
+    if folder_by_flag:
+        return None
+    if settings.api_url is not None:
+        if not token:
+            raise BadInput(
+                "setting api_token_file: is not set, and LITTORAL_API_URL is", hint="set LITTORAL_API_TOKEN_FILE to a file"
+            )
+        ca_pem = _read(settings.api_ca_file, "api_ca_file") if settings.api_ca_file is not None else ""
+        return LoginProfile(url=checked_url(settings.api_url, "setting api_url"), token=token, ca_pem=ca_pem)
+    if FOLDER in os.environ or settings.redis_url is not None:
+        return None
+    return active_profile()
+
+
+def _token(settings: CloudSettings) -> str:
+    """ "": none is set."""
+    if settings.api_token_file is None:
+        return ""
+    if token := _read(settings.api_token_file, "api_token_file").strip():
+        return token
+    raise BadInput(f"setting api_token_file: {settings.api_token_file} is empty", hint="write the token into it, on one line")
+
+
+def _read(path: Path, setting: str) -> str:
+    try:
+        return path.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "is no text"
+        raise BadInput(f"setting {setting}: {path}: {why}", hint="name a file that this user can read") from error
+
+
 @asynccontextmanager
-async def _over(socket: Path) -> AsyncIterator[FleetClient]:
+async def _over(socket: Path, token: str) -> AsyncIterator[FleetClient]:
     import httpx  # costs 0.1 s, which help does without
 
     transport = httpx.AsyncHTTPTransport(uds=str(socket))
-    async with httpx.AsyncClient(transport=transport, base_url="http://littoral", timeout=ANSWER_S, trust_env=False) as http:
+    headers = _bearer(token) if token else {}
+    async with httpx.AsyncClient(
+        transport=transport, base_url="http://littoral", headers=headers, timeout=ANSWER_S, trust_env=False
+    ) as http:
         yield FleetClient(http, str(socket))
 
 
@@ -127,7 +192,15 @@ async def _over(socket: Path) -> AsyncIterator[FleetClient]:
 async def client_of(profile: LoginProfile) -> AsyncIterator[FleetClient]:
     import httpx
 
-    context = ssl.create_default_context(cadata=profile.ca_pem or None)
-    headers = {"authorization": f"Bearer {profile.token}"}
-    async with httpx.AsyncClient(base_url=profile.url, headers=headers, verify=context, timeout=ANSWER_S) as http:
+    try:
+        context = ssl.create_default_context(cadata=profile.ca_pem or None)
+    except ssl.SSLError as error:
+        raise BadInput(f"the CA of {profile.url}: is no certificate: {error.reason}", hint="give a file in PEM") from error
+    async with httpx.AsyncClient(base_url=profile.url, headers=_bearer(profile.token), verify=context, timeout=ANSWER_S) as http:
         yield FleetClient(http, profile.url)
+
+
+def _bearer(token: str) -> dict[str, str]:
+    if not token.isascii() or not token.isprintable():
+        raise BadInput("token: has characters that no token has", hint="it is one line that begins with litt_")
+    return {"authorization": f"Bearer {token}"}

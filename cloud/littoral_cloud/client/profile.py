@@ -6,6 +6,7 @@ import json
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from littoral import decoder, json_text
 from littoral.errors import BadInput
@@ -35,6 +36,23 @@ def active_profile() -> LoginProfile | None:
         return None
     except BadInput as error:
         raise BadInput(f"{path}: is damaged: {error.message}", hint="littoral-cloud login URL writes it again") from error
+
+
+def checked_url(url: str, field: str) -> str:
+    """Without a slash at its end. Raises BadInput where it is no address of a coordinator."""
+    parts = urlsplit(url)
+    if parts.scheme != "https" or not parts.hostname or parts.path not in ("", "/") or parts.query or parts.fragment:
+        raise BadInput(f"{field}: {url[:200]!r} is no address of a coordinator", hint="like https://fleet.example.org:7445")
+    return url.rstrip("/")
+
+
+def remove_profile() -> bool:
+    """Whether there was one."""
+    try:
+        profile_path().unlink()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
 
 
 def write_profile(profile: LoginProfile) -> Path:

@@ -6,6 +6,7 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from littoral_cloud.commands.paging import Page, moment_key, page_of
 from littoral_cloud.commands.use_case import Office, use_case
 from littoral_cloud.terminal.text import when
 from littoral_cloud.trust.operator_tokens import (
@@ -13,6 +14,7 @@ from littoral_cloud.trust.operator_tokens import (
     create_operator_token,
     list_operator_tokens,
     operator_token_id,
+    renew_operator_token,
     revoke_operator_token,
 )
 from littoral_cloud.trust.people import Caller, Role, Scope
@@ -36,6 +38,14 @@ class NewOperatorToken:
     """`secret` is shown this once."""
 
     secret: str
+    token: OperatorTokenShown
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RenewedOperatorToken:
+    """`secret`: None where it is the one from before; else it is shown this once."""
+
+    secret: str | None
     token: OperatorTokenShown
 
 
@@ -66,10 +76,26 @@ async def create(
 
 
 @use_case("operator-token.list", Role.ADMIN)
-async def listed(office: Office, caller: Caller) -> tuple[OperatorTokenShown, ...]:
-    """All tokens, without their secrets."""
+async def page(office: Office, caller: Caller, *, after: str, limit: int) -> Page[OperatorTokenShown]:
+    """Tokens without their secrets, the one that expires first in front."""
     now = office.core.clock()
-    return tuple(_shown(id, token, now) for id, token in await list_operator_tokens(office.core.ledger))
+    return page_of(
+        await list_operator_tokens(office.core.ledger),
+        lambda each: moment_key(each[1].expires_at, each[0]),
+        lambda each: _shown(*each, now),
+        of="operator-tokens",
+        after=after,
+        limit=limit,
+    )
+
+
+@use_case("operator-token.renew", Role.ADMIN)
+async def renew(office: Office, caller: Caller, *, token: str, ttl_s: float, new_secret: bool) -> RenewedOperatorToken:
+    """Gives a token another expiry, and another secret where that is asked; the one before opens nothing then."""
+    now = office.core.clock()
+    make = secrets.token_urlsafe if new_secret else None
+    id, secret, after = await renew_operator_token(office.core.ledger, token, ttl_s, now, make, actor=caller.name)
+    return RenewedOperatorToken(secret=secret, token=_shown(id, after, now))
 
 
 @use_case("operator-token.revoke", Role.ADMIN)

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
 from littoral.errors import BadInput
+
+T = TypeVar("T")
+S = TypeVar("S")
 
 MOST = 1_000
 """Things of one page."""
@@ -21,3 +28,32 @@ def behind(of: str, after: str) -> str:
     if not colon or list_name != of or not rest:
         raise BadInput(f"after: {after[:80]!r} is no place in this list", hint=f"give `next` of the page before, like {of}:...")
     return rest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page(Generic[T]):
+    """`next`: `after` of the next page; empty: this is the last."""
+
+    items: tuple[T, ...]
+    next: str = ""
+
+
+def page_of(things: Iterable[S], key: Callable[[S], str], shown: Callable[[S], T], *, of: str, after: str, limit: int) -> Page[T]:
+    """The first `limit` things behind a place, in the order of their keys.
+
+    Args:
+        key: of one thing, and of no other.
+        shown: what the page has of a thing.
+        of: the list's name.
+
+    Raises BadInput where `after` is a place of another list.
+    """
+    start = behind(of, after)
+    rest = sorted(((key(each), each) for each in things if key(each) > start), key=lambda each: each[0])
+    items = tuple(shown(each) for _, each in rest[:limit])
+    return Page(items=items, next=cursor(of, rest[limit - 1][0]) if len(rest) > limit else "")
+
+
+def moment_key(at: float, id: str) -> str:
+    """The key of things in the order of a time; seconds since 1970-01-01 UTC."""
+    return f"{at:018.6f}.{id}"

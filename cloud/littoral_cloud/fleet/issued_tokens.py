@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -12,6 +13,9 @@ from littoral_cloud.fleet.ledger import Audit, Change, Ledger, Write
 from littoral_cloud.fleet.records import dump, load
 
 MAX_TTL_S = 366 * 24 * 3600.0
+_LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_./-]{0,62}")
+_MOST_LABELS = 64
+_MOST_VALUE = 256
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +70,7 @@ async def create_token(
         raise BadInput(f"uses: {uses} must be between 1 and 1,000,000", hint="1: a token for one node")
     if not name or len(name) > 63 or not name.isprintable():
         raise BadInput(f"name: {name[:80]!r} must be 1 to 63 printable characters", hint="like gateway-7")
+    _check_labels(labels)
     secret = new_secret(32)
     token = Token(name=name, expires_at=float(int(now + ttl_s)), uses_left=uses, labels=dict(labels))
     details = {"uses": uses, "expires_at": token.expires_at}
@@ -74,13 +79,24 @@ async def create_token(
     return secret, token
 
 
+def _check_labels(labels: Mapping[str, str]) -> None:
+    if len(labels) > _MOST_LABELS:
+        raise BadInput(f"labels: {len(labels)} are more than {_MOST_LABELS}", hint="a node has few labels, like site=harbour")
+    for key, value in labels.items():
+        if not _LABEL.fullmatch(key) or len(value) > _MOST_VALUE or not value.isprintable():
+            raise BadInput(f"labels: {key[:80]!r}: {value[:80]!r} cannot be one", hint="like site=harbour")
+
+
 async def list_tokens(ledger: Ledger) -> Sequence[tuple[str, Token]]:
     """Id and token, the one that expires first in front."""
     return sorted(((doc.id, load(Token, doc)) for doc in await ledger.all("token")), key=lambda each: each[1].expires_at)
 
 
-async def revoke_token(ledger: Ledger, wanted: str, *, actor: str) -> str:
+async def revoke_token(ledger: Ledger, wanted: str, *, actor: str, allowed: Callable[[Token], None] = lambda _: None) -> str:
     """Deletes the token of this id, beginning of an id, or name, and gives its id.
+
+    Args:
+        allowed: raises where this token must stay.
 
     Raises:
         NotFound: there is none. BadInput: there are several.
@@ -92,6 +108,8 @@ async def revoke_token(ledger: Ledger, wanted: str, *, actor: str) -> str:
     if len(found) > 1:
         raise BadInput(f"token: {len(found)} are {wanted!r}", hint="give more of its id, see `littoral-cloud token list`")
     doc = found[0]
-    audit = Audit("token.revoked", load(Token, doc).name, actor, {"id": doc.id})
+    token = load(Token, doc)
+    allowed(token)
+    audit = Audit("token.revoked", token.name, actor, {"id": doc.id})
     await ledger.commit(Change((Write("token", doc.id, None, doc.generation),), (audit,)))
     return doc.id

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from littoral.errors import BadInput, NotFound
+from littoral.errors import BadInput, Conflict, NotFound
 from littoral_cloud.fleet.edit import revise
 from littoral_cloud.fleet.ledger import Audit, Change, Ledger, Write
 from littoral_cloud.fleet.records import dump, load
@@ -62,8 +62,7 @@ async def create_operator_token(
 
     Raises BadInput where a value cannot be.
     """
-    if not 0 < ttl_s <= MAX_TTL_S:
-        raise BadInput(f"ttl_s: {ttl_s:g} must be more than 0 and at most {MAX_TTL_S:g}", hint="like --ttl 90d")
+    _check_ttl(ttl_s)
     if not name or len(name) > _MOST_NAME or not name.isprintable():
         raise BadInput(f"name: {name[:80]!r} must be 1 to {_MOST_NAME} printable characters", hint="like ci-pipeline")
     secret = PREFIX + new_secret(_SECRET_BYTES)
@@ -79,6 +78,11 @@ async def create_operator_token(
     line = Audit("operator-token.created", name, actor, {"role": role.value, "scope": str(scope), "expires_at": token.expires_at})
     await ledger.commit(Change((Write(KIND, operator_token_id(secret), dump(token), 0),), (line,)))
     return secret, token
+
+
+def _check_ttl(ttl_s: float) -> None:
+    if not 0 < ttl_s <= MAX_TTL_S:
+        raise BadInput(f"ttl_s: {ttl_s:g} must be more than 0 and at most {MAX_TTL_S:g}", hint="like --ttl 90d")
 
 
 async def caller_of(ledger: Ledger, secret: str, now: float) -> Caller:
@@ -103,17 +107,60 @@ async def list_operator_tokens(ledger: Ledger) -> Sequence[tuple[str, OperatorTo
     return sorted(((doc.id, load(OperatorToken, doc)) for doc in await ledger.all(KIND)), key=lambda each: each[1].expires_at)
 
 
-async def revoke_operator_token(ledger: Ledger, wanted: str, *, actor: str) -> tuple[str, OperatorToken]:
-    """Revokes the token of this id, beginning of an id, or name. Raises NotFound; BadInput where there are several."""
+async def renew_operator_token(
+    ledger: Ledger, wanted: str, ttl_s: float, now: float, new_secret: Callable[[int], str] | None, *, actor: str
+) -> tuple[str, str | None, OperatorToken]:
+    """Gives a token another expiry; gives its id, its new secret and itself.
+
+    Args:
+        wanted: its id, the beginning of that, or its name.
+        new_secret: makes a text from this number of random bytes; None: the secret stays, and the second value is None.
+
+    Raises NotFound; BadInput where there are several, or the time cannot be; Conflict where it is revoked, or changed at this
+    moment.
+    """
+    _check_ttl(ttl_s)
+    id, token = await _find(ledger, wanted)
+    if token.revoked_by:
+        raise Conflict(
+            f"operator token {token.name}: was revoked by {token.revoked_by}", hint="make another one: operator create"
+        )
+    after = replace(token, expires_at=float(int(now + ttl_s)))
+    details = {"id": id, "expires_at": after.expires_at, "new_secret": new_secret is not None}
+    line = Audit("operator-token.renewed", token.name, actor, details)
+    doc = await ledger.get(KIND, id)
+    generation = doc.generation if doc is not None else 0
+    if new_secret is None:
+        await ledger.commit(Change((Write(KIND, id, dump(after), generation),), (line,)))
+        return id, None, after
+    secret = PREFIX + new_secret(_SECRET_BYTES)
+    writes = (Write(KIND, id, None, generation), Write(KIND, operator_token_id(secret), dump(after), 0))
+    await ledger.commit(Change(writes, (line,)))
+    return operator_token_id(secret), secret, after
+
+
+async def _find(ledger: Ledger, wanted: str) -> tuple[str, OperatorToken]:
+    """The token of this id, beginning of an id, or name; a revoked one only where no other is called so. Raises NotFound;
+    BadInput where there are several."""
     every = await list_operator_tokens(ledger) if wanted else ()
     found = [(id, token) for id, token in every if id.startswith(wanted) or token.name == wanted]
     usable = [each for each in found if not each[1].revoked_by] or found
-    missing = NotFound(f"operator token: none is {wanted[:80]!r}", hint="see `littoral-cloud operator list`")
     if not usable:
-        raise missing
+        raise _missing(wanted)
     if len(usable) > 1:
         raise BadInput(f"operator token: {len(usable)} are {wanted!r}", hint="give more of its id")
-    [(id, token)] = usable
+    return usable[0]
+
+
+def _missing(wanted: str) -> NotFound:
+    return NotFound(f"operator token: none is {wanted[:80]!r}", hint="see `littoral-cloud operator list`")
+
+
+async def revoke_operator_token(ledger: Ledger, wanted: str, *, actor: str) -> tuple[str, OperatorToken]:
+    """Revokes the token of this id, beginning of an id, or name. Raises NotFound; BadInput where there are several."""
+    id, token = await _find(ledger, wanted)
     line = Audit("operator-token.revoked", token.name, actor, {"id": id})
-    after = await revise(ledger, OperatorToken, KIND, id, lambda each: replace(each, revoked_by=actor), line, missing=missing)
+    after = await revise(
+        ledger, OperatorToken, KIND, id, lambda each: replace(each, revoked_by=actor), line, missing=_missing(wanted)
+    )
     return id, after

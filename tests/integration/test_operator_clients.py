@@ -1,0 +1,145 @@
+"""Clients of a running coordinator: tokens of both kinds; and which coordinator a command asks."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from littoral.identity import JoinLine
+from littoral_cloud.cli import execute
+from littoral_cloud.client.fleet_client import fleet_client
+from littoral_cloud.client.profile import LoginProfile, write_profile
+from littoral_cloud.settings import load_settings
+from littoral_cloud.trust.people import Role, Scope
+from tests.kit.api import asked, token_file, token_of
+from tests.kit.cloud import Cloud, running_cloud
+from tests.kit.patience import PATIENCE_S
+
+NORTH = Scope(labels={"site": "north"})
+
+
+@pytest.fixture
+async def cloud(tmp_path: Path) -> Any:
+    async with running_cloud(tmp_path / "data") as cloud:
+        yield cloud
+
+
+def refused(answer: httpx.Response) -> tuple[int, str]:
+    return answer.status_code, answer.json()["error"]["code"]
+
+
+async def test_join_tokens_come_in_pages_and_only_inside_a_scope(cloud: Cloud) -> None:
+    folder, core = cloud.settings.data_dir, cloud.core
+    north = await token_of(core, "nora", Role.OPERATOR, NORTH)
+    async with asked(folder) as admin, asked(folder, north) as nora:
+        for name in "abc":
+            labels = {"site": "north"} if name != "b" else {}
+            made = await admin.post("/tokens", json={"name": name, "labels": labels, "ttl_s": 600 + ord(name)})
+            assert made.status_code == 201
+            assert made.headers["cache-control"] == "no-store"
+            line = JoinLine.parse(made.json()["join"])
+            assert (line.address, line.ca_sha256) == (cloud.serving.enrolment, core.trust.ca.fingerprint)
+        first = (await admin.get("/tokens", params={"limit": 2})).json()
+        rest = (await admin.get("/tokens", params={"limit": 2, "after": first["next"]})).json()
+        assert [each["name"] for each in (*first["items"], *rest["items"])] == ["a", "b", "c"]
+        assert rest["next"] == ""
+        assert refused(await admin.get("/operator-tokens", params={"after": first["next"]})) == (422, "bad-input")
+        assert [each["name"] for each in (await nora.get("/tokens")).json()["items"]] == ["a", "c"]
+        assert refused(await nora.delete("/tokens/b")) == (403, "denied")
+        assert refused(await nora.post("/tokens", json={"name": "mine"})) == (403, "denied")
+        assert (await nora.post("/tokens", json={"name": "mine", "labels": {"site": "north"}})).status_code == 201
+        assert (await nora.delete("/tokens/mine")).json()["state"] == "revoked"
+        assert refused(await admin.delete("/tokens/mine")) == (404, "not-found")
+        assert refused(await admin.post("/tokens", json={"address": "nowhere"})) == (422, "bad-input")
+    trail = [(line.action, line.subject, line.actor) for line in await core.ledger.audit()]
+    assert ("token.created", "mine", "nora") in trail
+    assert [each for each in trail if each[0] == "access.denied"] == [
+        ("access.denied", "token.revoke", "nora"),
+        ("access.denied", "token.create", "nora"),
+    ]
+
+
+async def test_a_renewed_token_has_a_new_expiry_and_where_asked_a_new_secret(cloud: Cloud) -> None:
+    folder, core = cloud.settings.data_dir, cloud.core
+    secret = await token_of(core, "ci", Role.VIEWER, ttl_s=60)
+    async with asked(folder) as admin, asked(folder, secret) as old:
+        before = (await admin.get("/operator-tokens")).json()["items"][0]
+        longer = (await admin.post("/operator-tokens/ci/renew", json={"ttl_s": 900})).json()
+        assert (longer["secret"], longer["token"]["id"]) == (None, before["id"])
+        assert longer["token"]["expires"] > before["expires"]
+        assert (await old.get("/whoami")).json()["name"] == "ci"
+        other = (await admin.post("/operator-tokens/ci/renew", json={"ttl_s": 900, "new_secret": True})).json()
+        assert refused(await old.get("/whoami")) == (401, "not-signed-in")
+        async with asked(folder, other["secret"]) as new:
+            assert (await new.get("/whoami")).json() == {"name": "ci", "role": "viewer", "labels": {}, "models": []}
+            assert refused(await new.post("/operator-tokens/ci/renew", json={})) == (403, "denied")
+        assert refused(await admin.post("/operator-tokens/ci/renew", json={"ttl_s": 0})) == (422, "bad-input")
+        await admin.delete("/operator-tokens/ci")
+        assert refused(await admin.post("/operator-tokens/ci/renew", json={})) == (409, "conflict")
+    assert [line.action for line in await core.ledger.audit() if line.subject == "ci"] == [
+        "operator-token.created",
+        "operator-token.renewed",
+        "operator-token.renewed",
+        "operator-token.revoked",
+    ]
+
+
+async def test_a_flag_wins_over_the_environment_and_that_over_the_profile(
+    cloud: Cloud, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.delenv("LITTORAL_DATA_DIR", raising=False)
+    folder = cloud.settings.data_dir
+    ada, ben = [await token_file(cloud.core, tmp_path, name) for name in ("ada", "ben")]
+    ca_pem = (cloud.settings.keys / "ca" / "ca.pem").read_text()
+    write_profile(LoginProfile(url=f"https://{cloud.serving.api}", token=ben.read_text(), ca_pem=ca_pem))
+
+    async def me(*, folder_by_flag: bool = False, data_dir: Path | None = None) -> str:
+        settings = load_settings(data_dir=data_dir)
+        async with fleet_client(settings, folder_by_flag=folder_by_flag) as fleet, asyncio.timeout(PATIENCE_S):
+            return str((await fleet.get("/whoami"))["name"])
+
+    assert await me() == "ben"
+    monkeypatch.setenv("LITTORAL_API_TOKEN_FILE", str(ada))
+    assert await me(folder_by_flag=True, data_dir=folder) == "ada"
+    monkeypatch.setenv("LITTORAL_DATA_DIR", str(folder))
+    assert await me() == "ada"
+    monkeypatch.delenv("LITTORAL_API_TOKEN_FILE")
+    assert await me() not in ("ada", "ben")
+    monkeypatch.setenv("LITTORAL_API_URL", f"https://{cloud.serving.api}")
+    monkeypatch.setenv("LITTORAL_API_TOKEN_FILE", str(ada))
+    monkeypatch.setenv("LITTORAL_API_CA_FILE", str(cloud.settings.keys / "ca" / "ca.pem"))
+    assert await me() == "ada"
+    assert await me(folder_by_flag=True, data_dir=folder) == "ada"
+
+
+def test_the_environment_of_a_script_is_checked_before_anything_is_asked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    monkeypatch.delenv("LITTORAL_DATA_DIR", raising=False)
+    monkeypatch.setenv("LITTORAL_API_URL", "https://127.0.0.1:1")
+    assert execute(["operator", "whoami"]) == 2
+    assert "LITTORAL_API_TOKEN_FILE" in capsys.readouterr().err
+    file = tmp_path / "token"
+    monkeypatch.setenv("LITTORAL_API_TOKEN_FILE", str(file))
+    assert execute(["operator", "whoami"]) == 2
+    file.write_text("litt_x\n")
+    assert execute(["operator", "whoami"]) == 8
+    monkeypatch.setenv("LITTORAL_API_URL", "http://127.0.0.1:1")
+    assert execute(["operator", "whoami"]) == 2
+    assert "https://fleet.example.org:7445" in capsys.readouterr().err
+
+
+def test_logout_removes_the_profile(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    path = write_profile(LoginProfile(url="https://fleet.example.org", token="litt_x"))
+    for removed in (True, False):
+        assert execute(["logout", "--format", "json"]) == 0
+        assert json.loads(capsys.readouterr().out) == {"profile": str(path), "removed": removed}
+    assert not path.exists()
