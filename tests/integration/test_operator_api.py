@@ -14,6 +14,7 @@ from fastapi.routing import APIRoute
 from hypothesis import HealthCheck, Phase, given, settings
 from schemathesis import checks
 
+from littoral_cloud.api.rest import guard
 from littoral_cloud.api.rest.access import OPEN, needs, refuse_paths_without_role
 from littoral_cloud.fleet.ledger import Change, Write
 from littoral_cloud.fleet.records import Enrolment, Node, dump
@@ -59,8 +60,11 @@ def operations(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, A
             yield method.upper(), path, operation
 
 
-async def test_every_operation_is_refused_to_who_may_not_and_to_nobody_else(api: OperatorsApi) -> None:
+async def test_every_operation_is_refused_to_who_may_not_and_to_nobody_else(
+    api: OperatorsApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Generated from the OpenAPI document: no path is left out."""
+    monkeypatch.setattr(guard, "STRANGER_AT_ONCE", 10_000)
     tokens = {role: await api.bearer(role) for role in Role}
     expired = {"authorization": f"Bearer {await api.token(Role.ADMIN, name='old', ttl_s=0.001)}"}
     revoked = await api.bearer(Role.ADMIN, name="revoked")
@@ -232,6 +236,9 @@ async def test_no_answer_breaks_the_openapi_document(api: OperatorsApi) -> None:
             if isinstance(data := request.get("data"), bytes):
                 known["content"] = data
             answer = await api.http.request(**known)
-            case.validate_response(answer, checks=CHECKS)
             asked += 1
+            if answer.status_code == 503:  # no coordinator listens for nodes here
+                assert "no coordinator runs" in answer.json()["error"]["message"]
+                continue
+            case.validate_response(answer, checks=CHECKS)
     assert asked >= 50
