@@ -94,14 +94,17 @@ def _pre_authentication_encoding(payload_type: str, payload: bytes) -> bytes:
     return b"DSSEv1 %d %s %d %s" % (len(kind), kind, len(payload), payload)
 
 
-def seal(payload: bytes, payload_type: str, key: Ed25519PrivateKey) -> bytes:
-    """The DSSE envelope around a payload, as JSON bytes. Deterministic: Ed25519 draws no random numbers."""
-    public = key.public_key().public_bytes_raw()
-    signature = key.sign(_pre_authentication_encoding(payload_type, payload))
+def seal(payload: bytes, payload_type: str, *keys: Ed25519PrivateKey) -> bytes:
+    """The DSSE envelope around a payload, signed by each of the keys, as JSON bytes. Deterministic: Ed25519 draws no random
+    numbers."""
+    signed = _pre_authentication_encoding(payload_type, payload)
     envelope = {
         "payload": base64.b64encode(payload).decode(),
         "payloadType": payload_type,
-        "signatures": [{"keyid": key_id_of(public), "sig": base64.b64encode(signature).decode()}],
+        "signatures": [
+            {"keyid": key_id_of(key.public_key().public_bytes_raw()), "sig": base64.b64encode(key.sign(signed)).decode()}
+            for key in keys
+        ],
     }
     return json.dumps(envelope, sort_keys=True, separators=(",", ":")).encode()
 

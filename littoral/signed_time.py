@@ -3,7 +3,7 @@
 Rules, in order:
 
 1. A node draws a nonce of NONCE_BYTES and asks for the time. The answer is a DSSE envelope (littoral.identity) around
-   {"at": seconds since 1970-01-01 UTC, "nonce": hex}, signed by the key that signs manifests.
+   {"at": seconds since 1970-01-01 UTC, "nonce": hex}, signed by the keys that sign manifests.
 2. The node trusts it by that signature and its own nonce alone: the connection may be anyone's, an old answer has another nonce.
 3. A node whose certificate has ended signs the envelope, as it came, and its certificate request with its own key. So the
    envelope is a challenge that every coordinator of the fleet recognises, without remembering any.
@@ -44,11 +44,11 @@ class SignedTime:
     nonce: bytes
 
 
-def seal_time(at: float, nonce: bytes, key: Ed25519PrivateKey) -> bytes:
+def seal_time(at: float, nonce: bytes, *keys: Ed25519PrivateKey) -> bytes:
     """The envelope. Raises BadInput where the nonce has another length."""
     if len(nonce) != NONCE_BYTES:
         raise BadInput(f"nonce: {len(nonce)} bytes", hint=f"send {NONCE_BYTES} random bytes")
-    return seal(json.dumps({"at": at, "nonce": nonce.hex()}).encode(), PAYLOAD_TYPE, key)
+    return seal(json.dumps({"at": at, "nonce": nonce.hex()}).encode(), PAYLOAD_TYPE, *keys)
 
 
 def open_time(envelope: bytes, trusted: Mapping[str, bytes]) -> SignedTime:

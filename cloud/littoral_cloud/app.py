@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from littoral.errors import NotFound, unwritten
+from littoral_cloud.fleet.anchors import read_anchors
 from littoral_cloud.fleet.blobs import BlobStore
 from littoral_cloud.fleet.identity import FleetIdentity, belong, missing_keys, read_identity
 from littoral_cloud.fleet.ledger import Clock, Ledger
@@ -67,7 +68,8 @@ async def open_core(settings: CloudSettings, *, clock: Clock = _wall_clock, stra
         known = await read_identity(ledger)
         if known is not None and not has_trust(settings.keys):
             raise missing_keys(known, str(settings.keys))
-        trust = open_trust(settings.keys, clock())
+        trust = open_trust(settings.keys, clock(), settings.certificate_days)
+        trust.follow((await read_anchors(ledger))[0], known)
         witness = Witness(settings.data_dir / "audit-head.json", clock, trust.signing_keys())
         core = Core(settings, ledger, blobs, trust, clock, witness)
         if not stranger:
@@ -80,14 +82,14 @@ async def open_core(settings: CloudSettings, *, clock: Clock = _wall_clock, stra
 
 def identity_of(core: Core) -> FleetIdentity:
     """Of the keys and blobs of these settings."""
-    [key] = core.trust.signing_keys()
-    return FleetIdentity(ca=core.trust.ca.fingerprint, signing_key=key, blobs=core.blobs.identity(make=False))
+    ca, key = core.trust.ca.fingerprint, core.trust.signing_key_id
+    return FleetIdentity(ca=ca, signing_key=key, blobs=core.blobs.identity(make=False))
 
 
 def audit_archive(core: Core, to: Path | None = None) -> AuditArchive:
     """`to`: the folder of the files; None: the one in the data folder."""
     folder = to or core.settings.data_dir / AUDIT_FOLDER
-    return AuditArchive(core.ledger, folder, core.trust.signing_key, core.witness, core.clock)
+    return AuditArchive(core.ledger, folder, core.trust, core.witness, core.clock)
 
 
 @asynccontextmanager

@@ -43,6 +43,8 @@ from littoral_cloud.counting.transfer_counts import TransferCounts
 from littoral_cloud.federation.controller import RunController
 from littoral_cloud.federation.run import KIND as RUN
 from littoral_cloud.federation.run import Run
+from littoral_cloud.fleet.anchors import KIND as ANCHORS
+from littoral_cloud.fleet.anchors import FleetAnchors
 from littoral_cloud.fleet.ledger import Clock
 from littoral_cloud.fleet.migrations import Migrations
 from littoral_cloud.fleet.node_names import NodeNames
@@ -63,6 +65,7 @@ from littoral_cloud.settings import CloudSettings
 from littoral_cloud.teacher_service.process import TeacherProcess
 from littoral_cloud.teacher_service.samples import SampleFiles
 from littoral_cloud.teacher_service.service import TeacherService
+from littoral_cloud.trust.anchors_keeper import AnchorsKeeper
 from littoral_cloud.trust.ca import DAY_S
 from littoral_cloud.web.app import operators_listening
 
@@ -122,8 +125,10 @@ async def _serve(
 ) -> None:
     settings = core.settings
     names = (*settings.public_names, asked_at(settings.host), asked_at(settings.api_host))
-    certificates = ListenerCertificates(core.trust.ca, tuple(dict.fromkeys(names)), core.clock)
-    fleet = SeenFleet(FleetView(core.ledger, {**RECORDS, RUN: Run}, calm=hub.pushes.over), settings.approval_above)
+    certificates = ListenerCertificates(core.trust, tuple(dict.fromkeys(names)), core.clock)
+    fleet = SeenFleet(
+        FleetView(core.ledger, {**RECORDS, RUN: Run, ANCHORS: FleetAnchors}, calm=hub.pushes.over), settings.approval_above
+    )
     office = Office(core, fleet.view, NodeNames(fleet.view))
     health = _health(core, hub, fleet, certificates)
     async with (
@@ -134,7 +139,9 @@ async def _serve(
     ):
         serving = replace(serving, api=api)
         hub.listens_at(serving.fleet, serving.enrolment)
-        runs = _controllers(core, hub, fleet, teachers) | {"certificates": certificates.renew_for_ever(), "health": health.run()}
+        keeper = _anchors_keeper(core, fleet.view, hub, certificates)
+        beside = {"certificates": certificates.renew_for_ever(), "health": health.run(), "keys": keeper.run()}
+        runs = _controllers(core, hub, fleet, teachers) | beside
         running = [tasks.create_task(run, name=name) for name, run in runs.items()]
         running.append(tasks.create_task(_log_counts(core, hub, asked), name="counts"))
         serving.write(core.settings.data_dir)
@@ -172,6 +179,11 @@ def _health(core: Core, hub: SessionHub, fleet: SeenFleet, certificates: Listene
         folders={"data": core.settings.data_dir, **({"blobs": blobs} if blobs else {})},
     )
     return CoordinatorHealth(counted, fleet, core.clock)
+
+
+def _anchors_keeper(core: Core, view: FleetView, hub: SessionHub, certificates: ListenerCertificates) -> AnchorsKeeper:
+    rng = random.Random()  # noqa: S311 - jitter
+    return AnchorsKeeper(core.ledger, core.trust, view, hub.tell_anchors, certificates.follow_keys, core.clock, rng)
 
 
 def _controllers(core: Core, hub: SessionHub, fleet: SeenFleet, teachers: TeacherService) -> dict[str, Any]:
@@ -224,12 +236,11 @@ async def _listening(
     health: CoordinatorHealth,
 ) -> AsyncIterator[Serving]:
     settings, counted = core.settings, health.counted
-    authority = replace(core.trust.ca, node_days=settings.certificate_days)
     rng = random.Random()  # noqa: S311 - jitter
     terms = SessionTerms(__version__, settings.heartbeat_interval_s, settings.telemetry_interval_s, core.clock, rng)
 
     def register_fleet(server: Any) -> None:
-        session_pb2_grpc.add_SessionServiceServicer_to_server(SessionServicer(core.ledger, hub, terms, authority), server)
+        session_pb2_grpc.add_SessionServiceServicer_to_server(SessionServicer(core.ledger, hub, terms, core.trust), server)
         blobs = BlobServicer(core.ledger, core.blobs, core.clock, counted.transfers)
         blob_pb2_grpc.add_BlobServiceServicer_to_server(blobs, server)
         escalation_pb2_grpc.add_EscalationServiceServicer_to_server(EscalationServicer(core.ledger, teachers, core.clock), server)
@@ -251,7 +262,7 @@ async def _listening(
         def register_enrolment(server: Any) -> None:
             servicer = EnrolmentServicer(
                 core.ledger,
-                authority,
+                core.trust,
                 core.trust.signing_keys(),
                 core.trust.seal_time,
                 settings.renew_grace_days * DAY_S,

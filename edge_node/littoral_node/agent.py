@@ -129,7 +129,9 @@ class Agent:
             return [situation.message(), self._updates.message(), *self._benchmarks.results()]
 
         following = (self._updates, self._benchmarks, self._federation)
-        self._messages = SessionMessages(hello, states, self._telemetry, following, certificate.look_again)
+        self._messages = SessionMessages(
+            hello, states, self._telemetry, following, certificate.look_again, certificate.follow_anchors
+        )
         self._reading = asyncio.Lock()
 
     async def run(self, ready: Callable[[dict[str, str]], None], stop: asyncio.Event | None = None) -> None:

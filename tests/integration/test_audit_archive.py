@@ -26,7 +26,10 @@ from littoral_cloud.trust.audit_archive import ACTION, FOLDER, LEASE, ArchiveSte
 from littoral_cloud.trust.audit_check import archived_about, check_trail
 from littoral_cloud.trust.audit_checkpoint import AuditCheckpoint, read_checkpoints
 from littoral_cloud.trust.audit_files import read_lines
+from littoral_cloud.trust.signing import IntroducedSigningKey
+from littoral_cloud.trust.store import Trust
 from littoral_cloud.trust.witness import Witness
+from tests.kit.certificates import Authority
 from tests.kit.raw_redis import raw_redis, socket_of
 
 pytest_plugins = ("tests.kit.redis", "tests.kit.disk")
@@ -52,8 +55,12 @@ async def trail(redis_endpoint: Endpoint, fleet_name: str, times: Times) -> Asyn
         yield opened
 
 
+def trust_of(key: Ed25519PrivateKey) -> Trust:
+    return Trust(Path(), [Authority().issuer], [IntroducedSigningKey(key)])
+
+
 def archive_of(ledger: Ledger, folder: Path, key: Ed25519PrivateKey = KEY) -> AuditArchive:
-    made = AuditArchive(ledger, folder, key, Witness(folder.parent / "head.json", lambda: 0.0, {}), lambda: 7.0)
+    made = AuditArchive(ledger, folder, trust_of(key), Witness(folder.parent / "head.json", lambda: 0.0, {}), lambda: 7.0)
     return replace(made, witness=Witness(folder.parent / "head.json", lambda: 0.0, made.trusted))
 
 
@@ -171,7 +178,7 @@ async def test_killed_after_each_step_nothing_is_lost_and_the_same_command_conti
             assert await core.witness.missing(core.ledger) == ()
             await check_trail(core.ledger, core.trust.signing_keys(), folder=data / FOLDER)
     async with open_core(settings) as core:
-        archive = AuditArchive(core.ledger, data / FOLDER, core.trust.signing_key, core.witness, core.clock)
+        archive = AuditArchive(core.ledger, data / FOLDER, core.trust, core.witness, core.clock)
         await archived(archive, 1e12)
         assert [entry for entry in await everything(archive) if entry.action == "thing.done"] == written
 

@@ -6,6 +6,7 @@ import asyncio
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,7 +15,8 @@ from littoral.fleet.v1 import blob_pb2
 from littoral.process.command import CommandFailed
 from littoral_cloud.app import open_core
 from littoral_cloud.cli import execute
-from littoral_cloud.fleet.ledger import Change, Write
+from littoral_cloud.fleet.anchors import KIND, read_anchors
+from littoral_cloud.fleet.ledger import Change, Write, until
 from littoral_cloud.fleet.records import Desired, dump
 from littoral_cloud.settings import CloudSettings
 from tests.kit.coordinators import KEYS, SeveralCoordinators, node_of
@@ -41,6 +43,45 @@ async def test_a_node_of_the_first_coordinator_gets_its_work_and_its_model_from_
             parts = [part async for part in node.blobs.GetBlob(blob_pb2.GetBlobRequest(digest=blob, offset=7))]
             assert b"".join(part.data for part in parts) == b"a model" * 999
         assert not any((fleet.data(1) / name).exists() for name in (*KEYS, "blobs"))
+
+
+async def test_after_a_renewal_a_coordinator_without_the_new_keys_does_not_start(
+    fleet: SeveralCoordinators, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LITTORAL_REDIS_URL", fleet.redis_url)
+
+    async def said(*words: str) -> dict[str, Any]:
+        capsys.readouterr()
+        code = await asyncio.to_thread(execute, [*words, "--data-dir", str(fleet.data(0)), "--format", "json"])
+        assert code == 0
+        return json.loads(capsys.readouterr().out)  # type: ignore[no-any-return]
+
+    async with fleet.serving(0, {}), open_core(fleet.settings(0)) as core:
+        old_keys = fleet.copied_keys()
+        before = core.trust.ca.fingerprint
+        made = await said("fleet", "renew-ca", "--overlap", "1s")
+        key = await said("fleet", "renew-signing-key", "--overlap", "1s")
+        assert (made["folder"], key["folder"]) == (str(fleet.data(0) / "ca-2"), str(fleet.data(0) / "signing-2"))
+
+        async def in_force() -> bool | None:
+            found, _ = await read_anchors(core.ledger)
+            assert found is not None
+            return True if found.told.retired and found.signing_key.key_id == key["signing_key"] else None
+
+        await until(core.ledger, (KIND,), in_force, seconds=20, what="the new CA to be in force, and the old one retired")
+        shown = await said("fleet", "show")
+        assert (shown["fleet"]["ca"], shown["here"]["ca"], shown["same"]) == (made["ca"], made["ca"], True)
+        assert [each["state"] for each in shown["authorities"]] == ["retired", "in force"]
+        assert [each["state"] for each in shown["signing_keys"]] == ["former", "in force"]
+
+        joined = fleet.settings(1, keys_dir=old_keys, blobs=str(fleet.data(0) / "blobs"))
+        with pytest.raises(Untrusted, match=f"the CA is {made['ca'][:16]}, here {before[:16]}; the signing key is "):
+            async with open_core(joined):
+                pass
+        for name in ("ca-2", "signing-2"):
+            shutil.copytree(fleet.data(0) / name, old_keys / name)
+        async with open_core(joined) as late:
+            assert (late.trust.ca.fingerprint, late.trust.signing_key_id) == (made["ca"], key["signing_key"])
 
 
 async def test_one_without_the_fleets_keys_or_blobs_does_not_start_and_makes_no_keys(

@@ -28,10 +28,11 @@ class Cloud:
 
     async def join_line(self, *, ttl_s: float = 600.0, uses: int = 1) -> JoinLine:
         """A new token, as `littoral-cloud token create` gives it."""
+        root, now = self.core.trust.ca.root_fingerprint, self.core.clock()
         secret, token = await create_token(
-            self.core.ledger, "test", ttl_s, uses, {}, self.core.clock(), secrets.token_urlsafe, actor="test"
+            self.core.ledger, "test", ttl_s, uses, {}, now, secrets.token_urlsafe, actor="test", ca_sha256=root
         )
-        return JoinLine(self.serving.enrolment, secret, int(token.expires_at), self.core.trust.ca.fingerprint)
+        return JoinLine(self.serving.enrolment, secret, int(token.expires_at), root)
 
 
 @asynccontextmanager

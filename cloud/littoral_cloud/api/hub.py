@@ -14,6 +14,7 @@ from collections.abc import Callable
 from itertools import chain, islice
 
 from littoral.errors import Conflict, Unavailable
+from littoral.trust_anchors import ToldAnchors
 from littoral_cloud.api.desired_messages import DesiredMessages
 from littoral_cloud.api.open_files import ConnectionLimits
 from littoral_cloud.api.pushes import Pushes
@@ -70,6 +71,7 @@ class SessionHub:
         self.handed = HandedDesk(ledger, clock, calm=self.pushes.over)
         self.desired = DesiredMessages()
         self.counts = SessionCounts()
+        self.anchors = ToldAnchors(number=0)
         self._ledger = ledger
         self._clock = clock
         self._coordinators = Coordinators(ledger, clock, self.coordinator, former=former, knows=SCHEMA)
@@ -137,6 +139,12 @@ class SessionHub:
     def listens_at(self, fleet: str, enrolment: str = "") -> None:
         """HOST:PORT of the listeners; before `run`."""
         self._coordinators.address, self._coordinators.enrolment_address = fleet, enrolment
+
+    def tell_anchors(self, told: ToldAnchors) -> None:
+        """Every node hears of these now, or when it connects."""
+        self.anchors = told
+        for session in self._all():
+            session.look_at_anchors()
 
     def allowance_of(self, node_id: str) -> NodeAllowance:
         """Of all its sessions of this process, also of those to come."""

@@ -9,7 +9,8 @@ from typing import Protocol
 
 from littoral.errors import FleetError
 from littoral_cloud.api.server import TlsIdentity
-from littoral_cloud.trust.ca import BACKDATE_S, CertificateAuthority
+from littoral_cloud.trust.ca import BACKDATE_S
+from littoral_cloud.trust.store import Trust
 
 log = logging.getLogger(__name__)
 
@@ -35,18 +36,20 @@ class ListenerCertificates:
     clock: seconds since 1970-01-01 UTC.
     """
 
-    def __init__(self, authority: CertificateAuthority, names: tuple[str, ...], clock: Callable[[], float]) -> None:
-        self._authority = authority
+    def __init__(self, trust: Trust, names: tuple[str, ...], clock: Callable[[], float]) -> None:
+        self._trust = trust
         self._names = names
         self._clock = clock
         self._listeners: list[tuple[ShowsCertificate, Callable[[], TlsIdentity]]] = []
+        self._shows: dict[ShowsCertificate, TlsIdentity] = {}
+        self._reissuing = asyncio.Lock()
         self._issue()
 
     def enrolment(self) -> TlsIdentity:
         return TlsIdentity(self._issued.private_key_pem, self._issued.chain_pem)
 
     def fleet(self) -> TlsIdentity:
-        return TlsIdentity(self._issued.private_key_pem, self._issued.chain_pem, self._authority.pem)
+        return TlsIdentity(self._issued.private_key_pem, self._issued.chain_pem, self._trust.client_authorities)
 
     @property
     def validity(self) -> tuple[float, float]:
@@ -56,6 +59,7 @@ class ListenerCertificates:
     def follow(self, listener: ShowsCertificate, identity: Callable[[], TlsIdentity]) -> None:
         """Gives a listener what `identity` says then, whenever there is another certificate."""
         self._listeners.append((listener, identity))
+        self._shows[listener] = identity()
 
     async def renew_for_ever(self) -> None:
         while True:
@@ -63,16 +67,32 @@ class ListenerCertificates:
             if self._clock() < self._renew_at:
                 continue
             try:
-                self._issue()
+                await self._reissue()
             except FleetError as error:
                 log.error("the listeners keep their certificate, which ends soon: %s", error)
-                continue
+
+    async def follow_keys(self) -> None:
+        """The fleet has another CA: each listener for which that changes something shows it. Raises FleetError."""
+        if self._trust.shown(self._clock()) != self._shown:
+            await self._reissue()
+        else:
+            await self._show()
+
+    async def _reissue(self) -> None:
+        self._issue()
+        await self._show()
+
+    async def _show(self) -> None:
+        async with self._reissuing:
             for listener, identity in self._listeners:
-                await listener.renew(identity())
-                log.info("%s listener: shows a new certificate", listener.name)
+                if (shown := identity()) != self._shows.get(listener):
+                    self._shows[listener] = shown
+                    await listener.renew(shown)
+                    log.info("%s listener: shows a new certificate", listener.name)
 
     def _issue(self) -> None:
         now = self._clock()
-        self._issued = self._authority.issue_server(self._names, now)
+        self._issued = self._trust.issue_server(self._names, now)
+        self._shown = self._trust.shown(now)
         self._issued_at = now
         self._renew_at = now + (self._issued.expires_at - now) * RENEW_SHARE

@@ -20,6 +20,7 @@ from littoral.errors import BadInput
 from littoral.fleet.v1 import session_pb2
 from littoral.transport import MAX_MESSAGE_BYTES, SILENT_INTERVALS
 from littoral_cloud.api import wire
+from littoral_cloud.api.fields import printed
 from littoral_cloud.api.peer import address_of
 from littoral_cloud.api.session_helper import SessionHelper
 from littoral_cloud.api.session_patience import ledger_soon, patiently
@@ -28,6 +29,7 @@ from littoral_cloud.api.session_terms import Hub, SessionTerms
 from littoral_cloud.fleet import presence as there
 from littoral_cloud.fleet import sessions
 from littoral_cloud.fleet.allowance import NodeAllowance, count_left_out
+from littoral_cloud.fleet.anchors import note_anchors
 from littoral_cloud.fleet.hello import Known, known_of, note_hello
 from littoral_cloud.fleet.ledger import Ledger
 from littoral_cloud.fleet.nodes import forget_if_out
@@ -67,12 +69,17 @@ class CoordinatorSession:
         self.presence_generation = 0  # of the presence that its hello wrote
         self.boot_id = ""  # names one start of the agent; "" until its hello arrives
         self._sent_generation = -1
+        self._sent_anchors = 0
         self._allowance: NodeAllowance  # once it was let in
         self._said_over = False
 
     def look_again(self, kinds: frozenset[str] = EVERYTHING) -> None:
         """These were written: it reads what should be, and whether its node is still accepted."""
         self._unread |= kinds
+        self._push_soon()
+
+    def look_at_anchors(self) -> None:
+        """The hub has other ones."""
         self._push_soon()
 
     def acknowledge(self, boot_id: str, sequence: int) -> None:
@@ -113,6 +120,7 @@ class CoordinatorSession:
         welcome = self._terms.welcome(self.peer.node_id, hub.spread_s, hub.fleet_addresses, hub.enrolment_addresses)
         await self._stream.send(session_pb2.ConnectResponse(welcome=welcome))
         self._hub.handed.enter(self.peer.node_id, known.handed)
+        await self._send_anchors()  # before an artifact that a new key signed
         await self._send_desired(known.desired_generation, known.desired)
 
     async def _begin(self) -> tuple[Known, Presence]:
@@ -213,6 +221,11 @@ class CoordinatorSession:
                 await self._patiently(
                     lambda: sessions.note_budgets(ledger, node_id, budgets, conditions, labelled, allowance=allowance)
                 )
+            case "trust_report":
+                report = message.trust_report
+                if report.number != self._hub.anchors.number:
+                    log.warning("session of %s: does not follow the fleet's keys: %s", node_id, printed(report.detail, 300))
+                await self._patiently(lambda: note_anchors(ledger, node_id, min(report.number, self._hub.anchors.number)))
             case "federated_reply":
                 answer = wire.answer_from(message.federated_reply)
                 if not await self._patiently(lambda: sessions.note_answer(ledger, node_id, answer)):
@@ -231,7 +244,8 @@ class CoordinatorSession:
             self._pushing.wake()
 
     async def _push(self) -> None:
-        while self._acknowledgements or self._unread:
+        while self._acknowledgements or self._unread or self._sent_anchors != self._hub.anchors.number:
+            await self._send_anchors()
             while self._acknowledgements:
                 boot_id, sequence = self._acknowledgements.popitem()
                 ack = session_pb2.TelemetryAck(sequence=sequence, boot_id=boot_id)
@@ -250,6 +264,11 @@ class CoordinatorSession:
         await count_left_out(self._ledger, self._allowance)
         if desired is not None:
             await self._send_desired(*self._hub.desired.record(desired))
+
+    async def _send_anchors(self) -> None:
+        if (told := self._hub.anchors).number != self._sent_anchors:
+            await self._stream.send(session_pb2.ConnectResponse(trust_anchors=wire.anchors_to(told)))
+            self._sent_anchors = told.number
 
     async def _send_desired(self, generation: int, desired: Desired) -> None:
         if generation <= self._sent_generation:

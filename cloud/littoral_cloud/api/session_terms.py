@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from littoral.fleet.v1 import session_pb2
+from littoral.trust_anchors import ToldAnchors
 from littoral_cloud.api.desired_messages import DesiredMessages
 from littoral_cloud.api.pushes import Pushes
 from littoral_cloud.counting.session_counts import SessionCounts
@@ -55,6 +56,7 @@ class Hub(Protocol):
     pushes: Pushes  # which go before what nodes report
     desired: DesiredMessages
     counts: SessionCounts
+    anchors: ToldAnchors  # that nodes have to hear of; number 0: none
 
     @property
     def fleet_addresses(self) -> tuple[str, ...]: ...

@@ -15,6 +15,7 @@ from littoral.errors import BadInput
 from littoral.fleet.v1 import hardware_pb2, session_pb2
 from littoral.quota import REQUESTS, NodeLimits
 from littoral.sketch import Counted
+from littoral.trust_anchors import ToldAnchors
 from littoral_cloud.api.fields import cleaned, finite, finite_given, given, printed
 from littoral_cloud.api.wire_evidence import evidence_from
 from littoral_cloud.fleet.deferral import ReportedDeferral
@@ -49,6 +50,16 @@ def presence_from(hello: session_pb2.Hello, now: float) -> Presence:
         limits=limits_from(hello.limits),
         update_window=printed(hello.update_window, 200),
         time_zone=printed(hello.time_zone, 64),
+    )
+
+
+def anchors_to(told: ToldAnchors) -> session_pb2.TrustAnchors:
+    return session_pb2.TrustAnchors(
+        number=told.number,
+        authorities=told.authorities,
+        introductions=told.introductions,
+        retired=told.retired,
+        signing_keys=told.signing_keys,
     )
 
 

@@ -1,34 +1,103 @@
-"""littoral-cloud fleet: which CA, signing key and blobs make the coordinators on one Redis one fleet."""
+"""littoral-cloud fleet: the CA, signing key and blobs that make coordinators on one Redis one fleet, and how keys are renewed."""
 
 from __future__ import annotations
 
 import asyncio
 import getpass
 from dataclasses import asdict
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from littoral.errors import BadInput
-from littoral_cloud.app import identity_of, open_existing
+from littoral_cloud.app import Core, identity_of, open_existing
+from littoral_cloud.cli.command import command
 from littoral_cloud.cli.noun import noun
+from littoral_cloud.cli.token import seconds
+from littoral_cloud.fleet.anchors import AuthorityRecord, FleetAnchors, SigningKeyRecord, adopted, knowing
 from littoral_cloud.fleet.identity import FleetIdentity, adopt, differing, read_identity
+from littoral_cloud.fleet.records import Node, load
 from littoral_cloud.settings import CloudSettings, load_settings
 from littoral_cloud.terminal.output import DataDirOption, Format, FormatOption, emit
+from littoral_cloud.terminal.text import when
+from littoral_cloud.trust.renewal import renew_ca, renew_signing_key
 
 app = noun("Show or change which keys and blobs are the fleet's.", "littoral-cloud fleet show")
+
+OverlapOption = Annotated[
+    str,
+    typer.Option(help="After this time (7d, 12h) the new one is in force, also where nodes have not reported that they know it."),
+]
 
 
 @app.command(epilog="Example: littoral-cloud fleet show --format json")
 def show(data_dir: DataDirOption = None, format: FormatOption = Format.TABLE) -> None:
-    """Show the CA, the signing key and the store of blobs of the fleet, and those that this command would use."""
+    """Show the CA, the signing key and the store of blobs of the fleet, and those that this command would use.
+
+    After a renewal also each CA and key, its state, and how many of the accepted nodes know it.
+    """
     asyncio.run(_show(load_settings(data_dir=data_dir), format))
 
 
 async def _show(settings: CloudSettings, format: Format) -> None:
     async with open_existing(settings, stranger=True) as core:
         known, own = await read_identity(core.ledger), identity_of(core)
-    emit({"fleet": _plain(known), "here": _plain(own), "same": not (known and differing(known, own))}, format)
+        shown = {"fleet": _plain(known), "here": _plain(own), "same": not (known and differing(known, own))}
+        if (anchors := core.trust.anchors).number:
+            nodes = [load(Node, doc) for doc in await core.ledger.all("node")]
+            shown |= {
+                "authorities": [_row(each, each.fingerprint, anchors, nodes) for each in anchors.authorities],
+                "signing_keys": [_row(each, each.key_id, anchors, nodes) for each in anchors.signing_keys],
+            }
+    emit(shown, format)
+
+
+def _row(each: AuthorityRecord | SigningKeyRecord, id: str, anchors: FleetAnchors, nodes: list[Node]) -> dict[str, Any]:
+    known, accepted = knowing(nodes, each.number)
+    row: dict[str, Any] = {"id": id, "state": _state(each, anchors), "nodes_that_know_it": known, "accepted_nodes": accepted}
+    if not each.in_force_at:
+        row["in_force_by"] = when(each.introduced_at + anchors.overlap_s)
+    return row
+
+
+def _state(each: AuthorityRecord | SigningKeyRecord, anchors: FleetAnchors) -> str:
+    if each in (anchors.authority, anchors.signing_key):
+        return "in force"
+    if not each.in_force_at:
+        return "introduced"
+    return "retired" if isinstance(each, AuthorityRecord) and each.retired_at else "former"
+
+
+@command(app, "renew-ca", example="fleet renew-ca --overlap 14d")
+async def renew_ca_(core: Core, overlap: OverlapOption = "7d", format: FormatOption = Format.TABLE) -> None:
+    """Make the next CA of the fleet, which the CA in force introduces to every node.
+
+    Nodes hear of it in their sessions. It issues certificates once every accepted node knows it, or after the overlap; after
+    another overlap nodes drop the one before. A node that was away learns of it when it comes back.
+    """
+    after = await renew_ca(core.ledger, core.trust, core.clock(), seconds(overlap, "--overlap"), getpass.getuser())
+    made = after.authorities[-1]
+    _emit_made("ca", made.fingerprint, f"ca-{len(after.authorities)}", core, after, format)
+
+
+@command(app, "renew-signing-key", example="fleet renew-signing-key")
+async def renew_signing_key_(core: Core, overlap: OverlapOption = "7d", format: FormatOption = Format.TABLE) -> None:
+    """Make the next signing key of the fleet, which the one in force introduces to every node.
+
+    As renew-ca. What earlier keys signed is verified as before.
+    """
+    after = await renew_signing_key(core.ledger, core.trust, core.clock(), seconds(overlap, "--overlap"), getpass.getuser())
+    _emit_made("signing_key", after.signing_keys[-1].key_id, f"signing-{len(after.signing_keys)}", core, after, format)
+
+
+def _emit_made(what: str, id: str, folder: str, core: Core, after: FleetAnchors, format: Format) -> None:
+    place = core.trust.folder / folder
+    by = when(core.clock() + after.overlap_s)
+    if format == Format.JSON:
+        emit({what: id, "folder": place, "in_force_by": by}, format)
+        return
+    emit(f"made {place}: {id[:16]}, in force by {by}")
+    emit("next: copy this folder to every other coordinator; `littoral-cloud fleet show` says how many nodes know it")
 
 
 @app.command("adopt", epilog="Example: littoral-cloud fleet adopt --yes")
@@ -46,11 +115,14 @@ def adopt_(
 
 async def _adopt(settings: CloudSettings, yes: bool, format: Format) -> None:
     async with open_existing(settings, stranger=True) as core:
-        known, own = await read_identity(core.ledger), identity_of(core)
+        known = await read_identity(core.ledger)
+        if known is None or differing(known, identity_of(core)):
+            core.trust.follow(None)  # what Redis says of CAs is another fleet's
+        own = identity_of(core)
         if known is not None and differing(known, own) and not yes:
             names = ", ".join(differing(known, own))
             raise BadInput(f"fleet: {names} would change for every coordinator on this Redis", hint="give --yes to do it")
-        before = await adopt(core.ledger, own, getpass.getuser())
+        before = await adopt(core.ledger, own, getpass.getuser(), await adopted(core.ledger, core.trust.anchors))
     emit({"was": _plain(before), "is": _plain(own)}, format)
 
 

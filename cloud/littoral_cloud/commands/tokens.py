@@ -60,10 +60,11 @@ async def create(
     core, name = office.core, name or "unnamed"
     caller.needs_node(f"{name} with these labels", labels)
     address = _checked_address(address) if address else default_address(core.settings)
+    root = core.trust.ca.root_fingerprint
     secret, token = await create_token(
-        core.ledger, name, ttl_s, uses, labels, core.clock(), secrets.token_urlsafe, actor=caller.name
+        core.ledger, name, ttl_s, uses, labels, core.clock(), secrets.token_urlsafe, actor=caller.name, ca_sha256=root
     )
-    line = JoinLine(address, secret, int(token.expires_at), core.trust.ca.fingerprint).render()
+    line = JoinLine(address, secret, int(token.expires_at), root).render()
     return NewJoinToken(join=line, name=token.name, expires_at=token.expires_at, uses=uses, address=address)
 
 

@@ -38,13 +38,12 @@ class IssuedCertificate(Protocol):
 
 
 class Issuer(Protocol):
-    """What is needed of littoral_cloud.trust.ca.CertificateAuthority."""
+    """What is needed of littoral_cloud.trust.store.Trust."""
 
-    @property
-    def der(self) -> bytes: ...
+    def root_named(self, fingerprint: str) -> bytes: ...
     def public_key_sha256(self, csr_der: bytes) -> str: ...
     def is_proof(self, signature: bytes, challenge: bytes, csr_der: bytes) -> bool: ...
-    def issue_node(self, csr_der: bytes, node_id: str, now: float) -> IssuedCertificate: ...
+    def issue_node(self, csr_der: bytes, node_id: str, now: float, *, knows: int | None = None) -> IssuedCertificate: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,7 +174,11 @@ async def enrol(
         finally:
             taking.discard(name)
         return Enrolled(
-            node_id=node_id, node_name=node.name, certificate=certificate.der, certificate_authority=ca.der, again=not new
+            node_id=node_id,
+            node_name=node.name,
+            certificate=certificate.der,
+            certificate_authority=ca.root_named(token.ca_sha256),
+            again=not new,
         )
     raise Conflict("enrolment: too many at the same moment", hint="try again")
 

@@ -78,12 +78,16 @@ def way_in(others: object) -> str:
     return f"{' and '.join(ways)}; or `littoral-cloud fleet adopt`, where these are to be the fleet's from now on"
 
 
-async def adopt(ledger: Ledger, own: FleetIdentity, actor: str) -> FleetIdentity | None:
-    """Makes these the keys and blobs of the fleet, with a line in the trail; gives those before. Raises Conflict."""
+async def adopt(ledger: Ledger, own: FleetIdentity, actor: str, beside: tuple[Write, ...] = ()) -> FleetIdentity | None:
+    """Makes these the keys and blobs of the fleet, with a line in the trail; gives those before. Raises Conflict.
+
+    Args:
+        beside: what is written with them, where they are other ones.
+    """
     doc = await ledger.get(KIND, ID)
     before = load(FleetIdentity, doc) if doc else None
     if before != own:
         details = {"was": asdict(before) if before else {}, "is": asdict(own)}
         line = Audit("fleet.identity-changed", ID, actor, details)
-        await ledger.commit(Change((Write(KIND, ID, dump(own), doc.generation if doc else 0),), (line,)))
+        await ledger.commit(Change((Write(KIND, ID, dump(own), doc.generation if doc else 0), *beside), (line,)))
     return before

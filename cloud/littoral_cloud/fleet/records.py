@@ -73,6 +73,7 @@ class Node:
     labels: Mapping[str, str] = field(default_factory=nothing)
     renewed_at: float = 0.0  # when it last got a certificate without a token
     accepted_at: float = 0.0  # when an operator last accepted it
+    anchors: int = 0  # number of the FleetAnchors (fleet/anchors) that it reported to know
     schema: int = 1
 
     @staticmethod

@@ -80,7 +80,7 @@ async def renew(ledger: Ledger, authority: Issuer, peer: Peer, certificate_reque
             days = (peer.expires_at - now) / 86_400
             raise NotDue(f"node {node.name}: its certificate is good for {days:.0f} days more", hint="is its clock right?")
         _refuse_again(node, now, RENEWED_AGAIN_S)
-        issued = authority.issue_node(certificate_request, peer.node_id, now)
+        issued = authority.issue_node(certificate_request, peer.node_id, now, knows=node.anchors)
         await ledger.commit(_given(node, doc.generation, issued, now, "node.certificate-renewed"))
         return issued
 
@@ -115,7 +115,7 @@ async def come_back(
             await ledger.commit(_waiting(node, doc.generation, now))
             return None
         _refuse_again(node, now, AGAIN_S)
-        issued = authority.issue_node(proof.certificate_request, node_id, now)
+        issued = authority.issue_node(proof.certificate_request, node_id, now, knows=node.anchors)
         await ledger.commit(_given(node, doc.generation, issued, now, "node.returned"))
         return issued
 

@@ -23,11 +23,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import Protocol
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from littoral.errors import Untrusted
-from littoral.identity import key_id_of
 from littoral_cloud.fleet.ledger import Audit, AuditEntry, Change, Fence, Ledger, Write
 from littoral_cloud.fleet.records import dump
 from littoral_cloud.trust.audit_chain import GENESIS, verify
@@ -64,6 +64,14 @@ def nothing(step: ArchiveStep, checkpoint: AuditCheckpoint | None) -> None:
     """For who needs to know of no step."""
 
 
+class CheckpointTrust(Protocol):
+    """What is needed of littoral_cloud.trust.store.Trust."""
+
+    @property
+    def signing_key(self) -> Ed25519PrivateKey: ...
+    def signing_keys(self) -> Mapping[str, bytes]: ...
+
+
 @dataclass(frozen=True, slots=True)
 class AuditArchive:
     """Args:
@@ -76,7 +84,7 @@ class AuditArchive:
 
     ledger: Ledger
     folder: Path
-    key: Ed25519PrivateKey
+    trust: CheckpointTrust
     witness: Witness
     clock: Callable[[], float]
     passed: Callable[[ArchiveStep, AuditCheckpoint | None], None] = nothing
@@ -84,8 +92,7 @@ class AuditArchive:
 
     @property
     def trusted(self) -> Mapping[str, bytes]:
-        public = self.key.public_key().public_bytes_raw()
-        return {key_id_of(public): public}
+        return self.trust.signing_keys()
 
     async def archive(self, before: float, fence: Fence, *, actor: str) -> tuple[AuditCheckpoint, ...]:
         """Archives and cuts every line before the first one that is not older than `before` (seconds since 1970); gives the
@@ -165,7 +172,7 @@ class AuditArchive:
             raise Untrusted(f"audit: {place} does not hold what was written", hint="check this disk")
         self.passed(ArchiveStep.CHECKED, None)
         made = self._checkpoint(number, content, previous, known.lines_until if known else 0, place)
-        await asyncio.to_thread(write_whole, checkpoint_place(place), made.seal(self.key))
+        await asyncio.to_thread(write_whole, checkpoint_place(place), made.seal(self.trust.signing_key))
         self.passed(ArchiveStep.SIGNED, made)
         return made
 
@@ -193,7 +200,7 @@ class AuditArchive:
 
     async def _record(self, made: AuditCheckpoint, fence: Fence, actor: str) -> None:
         details = {name: getattr(made, name) for name in ("first", "last", "lines", "chain", "sha256")}
-        document = SignedAuditCheckpoint(envelope=made.seal(self.key).decode())
+        document = SignedAuditCheckpoint(envelope=made.seal(self.trust.signing_key).decode())
         write = Write(KIND, checkpoint_id(made.number), dump(document), 0, quiet=True)
         await self.ledger.commit(Change((write,), (Audit(ACTION, made.file, actor, details),)), fence=fence)
         self.passed(ArchiveStep.RECORDED, made)

@@ -1,4 +1,8 @@
-"""The fleet's own CA: an ECDSA P-256 root in DATA/ca. It names nodes, and the server that they talk to.
+"""A CA of the fleet: ECDSA P-256, in a folder of its own. It names nodes, and the server that they talk to.
+
+FOLDER/ca.pem           its certificate; where another CA issued that, the chain behind it, up to the root that nodes pin
+FOLDER/key.pem          its key; none where a command signs (littoral_cloud/trust/command_key.py)
+FOLDER/introduced.pem   of a later one: its root, as the root before it certified it (littoral/trust_anchors.py)
 
 A node is named by the common name of its certificate alone; what a request says of itself is ignored. Certificates begin an
 hour before they are issued, because clocks of small machines run late.
@@ -7,11 +11,8 @@ hour before they are issued, because clocks of small machines run late.
 from __future__ import annotations
 
 import hashlib
-import ipaddress
 from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 from cryptography import x509
@@ -19,11 +20,21 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from littoral.errors import BadInput, Untrusted
 from littoral.identity import private_pem, sha256_fingerprint
 from littoral.signed_time import is_proof
+from littoral_cloud.fleet.anchors import AuthorityRecord, encoded
+from littoral_cloud.trust.certificate_parts import (
+    CERTIFIED_KEYS,
+    authority_builder,
+    common_name,
+    general_name_of,
+    instant,
+    key_usage,
+    path_length_of,
+)
 from littoral_cloud.trust.files import create_folder, read_private
 
 DAY_S = 24 * 3600.0
@@ -53,15 +64,17 @@ class ServerIdentity:
 
 @dataclass(frozen=True, slots=True)
 class CertificateAuthority:
-    """`node_days`: the life of a node's certificate."""
+    """Args:
+    node_days: the life of a node's certificate.
+    above: the certificates between this one and the root, with the root as the last; empty: it is the root.
+    introduction: see FOLDER/introduced.pem; None: it was the first, or has the root of the one before it.
+    """
 
     certificate: x509.Certificate
     _key: ec.EllipticCurvePrivateKey
+    above: tuple[x509.Certificate, ...] = ()
+    introduction: x509.Certificate | None = None
     node_days: float = NODE_DAYS
-
-    @property
-    def der(self) -> bytes:
-        return self.certificate.public_bytes(Encoding.DER)
 
     @property
     def pem(self) -> bytes:
@@ -69,12 +82,50 @@ class CertificateAuthority:
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of the DER, hex: what the join line carries."""
-        return sha256_fingerprint(self.der)
+        """SHA-256 of the DER, hex."""
+        return sha256_fingerprint(self.certificate.public_bytes(Encoding.DER))
+
+    @property
+    def root(self) -> x509.Certificate:
+        """What nodes pin."""
+        return self.above[-1] if self.above else self.certificate
+
+    @property
+    def root_der(self) -> bytes:
+        return self.root.public_bytes(Encoding.DER)
+
+    @property
+    def root_fingerprint(self) -> str:
+        """SHA-256 of the root's DER, hex: what the join line carries."""
+        return sha256_fingerprint(self.root_der)
+
+    @property
+    def intermediates(self) -> tuple[x509.Certificate, ...]:
+        """What a server must send for a node to find the root."""
+        return (self.certificate, *self.above[:-1]) if self.above else ()
+
+    @property
+    def files(self) -> dict[str, bytes]:
+        """Of its folder, but for the key."""
+        chain = b"".join(each.public_bytes(Encoding.PEM) for each in (self.certificate, *self.above))
+        introduced = {"introduced.pem": self.introduction.public_bytes(Encoding.PEM)} if self.introduction else {}
+        return {"ca.pem": chain, **introduced}
+
+    def record(self, number: int) -> AuthorityRecord:
+        """For the ledger, as of one that is in force since it was made."""
+        made_at = self.certificate.not_valid_before_utc.timestamp()
+        return AuthorityRecord(
+            certificate=encoded(self.certificate.public_bytes(Encoding.DER)),
+            root=encoded(self.root_der) if self.above else "",
+            introduction=encoded(self.introduction.public_bytes(Encoding.DER)) if self.introduction else "",
+            number=number,
+            introduced_at=made_at,
+            in_force_at=made_at,
+        )
 
     @property
     def expires_at(self) -> float:
-        return self.certificate.not_valid_after_utc.timestamp()
+        return min(each.not_valid_after_utc.timestamp() for each in (self.certificate, *self.above))
 
     @property
     def validity(self) -> tuple[float, float]:
@@ -89,8 +140,17 @@ class CertificateAuthority:
         """Whether the key of a request signed this challenge together with it; as `read_request`."""
         return is_proof(signature, challenge, csr_der, read_request(csr_der))
 
-    def issue_node(self, csr_der: bytes, node_id: str, now: float, days: float | None = None) -> NodeCertificate:
+    def root_named(self, fingerprint: str) -> bytes:
+        """The root, DER: a CA alone has one."""
+        return self.root_der
+
+    def issue_node(
+        self, csr_der: bytes, node_id: str, now: float, days: float | None = None, *, knows: int | None = None
+    ) -> NodeCertificate:
         """A client certificate for the key of a request, named `node_id`. `days`: other than `node_days`.
+
+        Args:
+            knows: see Trust.issue_node; a CA alone issues to all.
 
         Raises:
             BadInput: the request is malformed, not signed by its own key, or not ECDSA P-256.
@@ -106,11 +166,16 @@ class CertificateAuthority:
         der = certificate.public_bytes(Encoding.DER)
         return NodeCertificate(der, sha256_fingerprint(der), expires_at)
 
-    def issue_server(self, names: Iterable[str], now: float, days: int = SERVER_DAYS) -> ServerIdentity:
+    def issue_server(
+        self, names: Iterable[str], now: float, days: int = SERVER_DAYS, *, behind: bytes | None = None
+    ) -> ServerIdentity:
         """A fresh key and certificate for these DNS names and addresses, and for this machine's own.
 
+        Args:
+            behind: the chain that is sent behind the certificate, PEM; None: its own.
+
         Raises:
-            BadInput: a name is neither a DNS name nor an address.
+            BadInput: a name is neither a DNS name nor an address. Untrusted: this CA has expired.
         """
         key = ec.generate_private_key(ec.SECP256R1())
         expires_at = self._until(now, days)
@@ -118,27 +183,39 @@ class CertificateAuthority:
         certificate = (
             self._leaf(key.public_key(), "littoral-cloud", now, expires_at)
             .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=True)
-            .add_extension(x509.SubjectAlternativeName([_general_name(name) for name in wanted]), critical=False)
+            .add_extension(x509.SubjectAlternativeName([general_name_of(name) for name in wanted]), critical=False)
             .sign(self._key, hashes.SHA256())
         )
-        return ServerIdentity(private_pem(key), certificate.public_bytes(Encoding.PEM) + self.pem, expires_at)
+        chain = self.files["ca.pem"] if behind is None else behind
+        return ServerIdentity(private_pem(key), certificate.public_bytes(Encoding.PEM) + chain, expires_at)
+
+    def introduce(self, root: x509.Certificate) -> x509.Certificate:
+        """Another root's subject and key, certified by this one, which is a root: who trusts this one trusts the other."""
+        ends = min(root.not_valid_after_utc, self.certificate.not_valid_after_utc)
+        key = root.public_key()
+        assert isinstance(key, CERTIFIED_KEYS)
+        return (
+            authority_builder(root.subject, self.certificate.subject, key, root.not_valid_before_utc, ends, path_length_of(root))
+            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False)
+            .sign(self._key, hashes.SHA256())
+        )
 
     def _until(self, now: float, days: float) -> float:
         if now >= self.expires_at:
-            raise Untrusted("ca: the root has expired", hint="move DATA/ca away, restart, and enrol every node again")
+            raise Untrusted("ca: the root has expired", hint="move its folders of keys away, restart, and enrol every node again")
         return min(float(int(now + days * DAY_S)), self.expires_at)
 
     def _leaf(self, public: ec.EllipticCurvePublicKey, name: str, now: float, expires_at: float) -> x509.CertificateBuilder:
         return (
             x509.CertificateBuilder()
-            .subject_name(_name(name))
+            .subject_name(common_name(name))
             .issuer_name(self.certificate.subject)
             .public_key(public)
             .serial_number(x509.random_serial_number())
-            .not_valid_before(_instant(now - BACKDATE_S))
-            .not_valid_after(_instant(expires_at))
+            .not_valid_before(instant(now - BACKDATE_S))
+            .not_valid_after(instant(expires_at))
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-            .add_extension(_usage(digital_signature=True), critical=True)
+            .add_extension(key_usage(digital_signature=True), critical=True)
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
             .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False)
         )
@@ -147,20 +224,22 @@ class CertificateAuthority:
 def open_ca(folder: Path, now: float) -> CertificateAuthority:
     """The CA in this folder, made there on first use.
 
-    Raises Untrusted where what is there is damaged, others may read it, or key and certificate do not belong together.
+    Raises Untrusted where what is there is damaged, others may read it, or key and certificates do not belong together.
     """
     if not folder.exists():
-        key, certificate = _new_root(now)
-        create_folder(folder, {"key.pem": private_pem(key), "ca.pem": certificate.public_bytes(Encoding.PEM)})
+        key, certificate = new_root(now)
+        create_folder(folder, {"key.pem": private_pem(key), **CertificateAuthority(certificate, key).files})
     hint = f"put {folder} back from a backup"
     try:
         found = load_pem_private_key(read_private(folder / "key.pem"), password=None)
-        root = x509.load_pem_x509_certificate((folder / "ca.pem").read_bytes())
+        chain = x509.load_pem_x509_certificates((folder / "ca.pem").read_bytes())
+        introduced = folder / "introduced.pem"
+        introduction = x509.load_pem_x509_certificate(introduced.read_bytes()) if introduced.exists() else None
     except (OSError, ValueError, TypeError) as error:
         raise Untrusted(f"ca: {folder} is damaged: {error}", hint=hint) from error
-    if not isinstance(found, ec.EllipticCurvePrivateKey) or found.public_key() != root.public_key():
+    if not isinstance(found, ec.EllipticCurvePrivateKey) or found.public_key() != chain[0].public_key():
         raise Untrusted(f"ca: the key and the certificate in {folder} do not belong together", hint=hint)
-    return CertificateAuthority(root, found)
+    return CertificateAuthority(chain[0], found, tuple(chain[1:]), introduction)
 
 
 def read_request(csr_der: bytes) -> ec.EllipticCurvePublicKey:
@@ -186,50 +265,16 @@ def public_key_sha256(public: ec.EllipticCurvePublicKey) -> str:
     return hashlib.sha256(public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).hexdigest()
 
 
-def _new_root(now: float) -> tuple[ec.EllipticCurvePrivateKey, x509.Certificate]:
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = _name(f"Littoral CA {public_key_sha256(key.public_key())[:8]}")
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(_instant(now - DAY_S))
-        .not_valid_after(_instant(now + ROOT_DAYS * DAY_S))
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(_usage(key_cert_sign=True, crl_sign=True), critical=True)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    return key, certificate
+def new_root(
+    now: float, name: x509.Name | None = None, key: ec.EllipticCurvePrivateKey | None = None
+) -> tuple[ec.EllipticCurvePrivateKey, x509.Certificate]:
+    """A root and its key.
 
-
-def _name(common_name: str) -> x509.Name:
-    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
-
-
-def _general_name(name: str) -> x509.GeneralName:
-    with suppress(ValueError):
-        return x509.IPAddress(ipaddress.ip_address(name))
-    if not name.isascii() or not name or any(c.isspace() or c in "/:@" for c in name):
-        raise BadInput(f"public_names: {name!r} is neither a DNS name nor an address", hint="give names without port or scheme")
-    return x509.DNSName(name)
-
-
-def _usage(*, digital_signature: bool = False, key_cert_sign: bool = False, crl_sign: bool = False) -> x509.KeyUsage:
-    return x509.KeyUsage(
-        digital_signature=digital_signature,
-        content_commitment=False,
-        key_encipherment=False,
-        data_encipherment=False,
-        key_agreement=False,
-        key_cert_sign=key_cert_sign,
-        crl_sign=crl_sign,
-        encipher_only=False,
-        decipher_only=False,
-    )
-
-
-def _instant(seconds: float) -> datetime:
-    return datetime.fromtimestamp(int(seconds), UTC)
+    Args:
+        name: of the root before it, as RFC 4210 wants it of one that is introduced; None: a new one.
+        key: None: a new one.
+    """
+    key = key or ec.generate_private_key(ec.SECP256R1())
+    name = name or common_name(f"Littoral CA {public_key_sha256(key.public_key())[:8]}")
+    builder = authority_builder(name, name, key.public_key(), instant(now - DAY_S), instant(now + ROOT_DAYS * DAY_S))
+    return key, builder.sign(key, hashes.SHA256())

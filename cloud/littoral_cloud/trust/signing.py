@@ -1,26 +1,67 @@
-"""The Ed25519 key that signs manifests, in DATA/signing."""
+"""The Ed25519 keys that sign manifests, each in a folder of its own.
+
+FOLDER/key.pem             the key
+FOLDER/introduced.json     of a later one: how the key before it introduced it (littoral/trust_anchors.py)
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from littoral.errors import Untrusted
-from littoral.identity import private_pem
+from littoral.identity import key_id_of, private_pem
+from littoral_cloud.fleet.anchors import SigningKeyRecord, encoded
 from littoral_cloud.trust.files import create_folder, read_private
 
 
-def open_signing_key(folder: Path) -> Ed25519PrivateKey:
+@dataclass(frozen=True, slots=True)
+class IntroducedSigningKey:
+    """`introduction`: an envelope; empty: it was the first."""
+
+    key: Ed25519PrivateKey
+    introduction: bytes = b""
+    made_at: float = 0.0
+
+    @property
+    def raw(self) -> bytes:
+        """The public key."""
+        return self.key.public_key().public_bytes_raw()
+
+    @property
+    def key_id(self) -> str:
+        return key_id_of(self.raw)
+
+    @property
+    def files(self) -> dict[str, bytes]:
+        """Of its folder, but for the key."""
+        return {"introduced.json": self.introduction} if self.introduction else {}
+
+    def record(self, number: int) -> SigningKeyRecord:
+        """For the ledger, as of one that is in force since it was made."""
+        return SigningKeyRecord(
+            public_key=encoded(self.raw),
+            introduction=self.introduction.decode(),
+            number=number,
+            introduced_at=self.made_at,
+            in_force_at=self.made_at,
+        )
+
+
+def open_signing_key(folder: Path) -> IntroducedSigningKey:
     """The key in this folder, made there on first use. Raises Untrusted where what is there is no such key."""
     if not folder.exists():
         create_folder(folder, {"key.pem": private_pem(Ed25519PrivateKey.generate())})
-    path = folder / "key.pem"
+    path, introduced = folder / "key.pem", folder / "introduced.json"
     try:
         key = load_pem_private_key(read_private(path), password=None)
-    except (ValueError, TypeError) as error:
+        introduction = introduced.read_bytes() if introduced.exists() else b""
+        made_at = folder.stat().st_mtime
+    except (OSError, ValueError, TypeError) as error:
         raise Untrusted(f"keys: {path} is damaged: {error}", hint="put it back from a backup") from error
     if not isinstance(key, Ed25519PrivateKey):
         raise Untrusted(f"keys: {path} is not an Ed25519 key", hint="put it back from a backup")
-    return key
+    return IntroducedSigningKey(key, introduction, made_at)

@@ -26,13 +26,13 @@ _REFUSALS = {kind.code: kind for kind in (Revoked, WaitsForOperator, NotAccepted
 async def next_certificate(identity: Identity) -> bytes:
     """The certificate, PEM, that follows this identity's, for the same key.
 
-    Raises AioRpcError; Untrusted where what comes is not for our key, or not by our CA.
+    Raises AioRpcError; Untrusted where what comes is not for our key.
     """
     key, request = _request_of(identity)
     async with open_channel(identity) as channel:
         stub = session_pb2_grpc.SessionServiceStub(channel)
         answer = await stub.Renew(session_pb2.RenewRequest(certificate_request=request), timeout=LIMIT_S)
-    return _checked(answer.certificate, identity, key)
+    return _checked(answer.certificate, key)
 
 
 async def refused(identity: Identity) -> str:
@@ -53,7 +53,8 @@ async def come_back(identity: Identity, addresses: Sequence[str], rng: random.Ra
         addresses: HOST:PORT of enrolment listeners; one of them is asked, and the others where it cannot be reached.
 
     Raises:
-        Revoked, WaitsForOperator, NotAccepted: as the cloud answers. Untrusted: what comes is not by our CA or signing keys.
+        Revoked, WaitsForOperator, NotAccepted: as the cloud answers. Untrusted: what comes is not for our key, or not by our
+            signing keys.
         Unavailable.
     """
     problem: FleetError = Unavailable("no enrolment listener is known", hint="use a join line")
@@ -76,7 +77,7 @@ async def _come_back_at(address: str, identity: Identity) -> Identity:
             answer = await enrolment_pb2_grpc.EnrolmentServiceStub(channel).Return(asked, timeout=LIMIT_S)
     except grpc.aio.AioRpcError as error:
         raise _error_of(error, address) from error
-    certificate = _checked(answer.certificate, identity, key)
+    certificate = _checked(answer.certificate, key)
     return replace(identity, certificate_pem=certificate, fleet_address=answer.fleet_address or identity.fleet_address)
 
 
@@ -112,17 +113,19 @@ def _request_of(identity: Identity) -> tuple[ec.EllipticCurvePrivateKey, bytes]:
     return key, certificate_request(key)
 
 
-def _checked(der: bytes, identity: Identity, key: ec.EllipticCurvePrivateKey) -> bytes:
-    """A certificate as PEM. Raises Untrusted where it is not for our key, or not by our CA."""
+def _checked(der: bytes, key: ec.EllipticCurvePrivateKey) -> bytes:
+    """A certificate as PEM. Raises Untrusted where it is none, or not for our key.
+
+    Its issuer is not checked: who answers has shown a certificate of the fleet, and may issue by an intermediate that this node
+    does not know.
+    """
     from cryptography import x509
-    from cryptography.exceptions import InvalidSignature
     from cryptography.hazmat.primitives.serialization import Encoding
 
     try:
         certificate = x509.load_der_x509_certificate(der)
-        certificate.verify_directly_issued_by(x509.load_pem_x509_certificate(identity.ca_pem))
-    except (ValueError, TypeError, InvalidSignature) as error:
-        raise Untrusted(f"renewal: what came is no certificate of this fleet's CA: {error}") from error
+    except ValueError as error:
+        raise Untrusted(f"renewal: what came is no certificate: {error}") from error
     if certificate.public_key() != key.public_key():
         raise Untrusted("renewal: the certificate that came is for another key")
     return certificate.public_bytes(Encoding.PEM)

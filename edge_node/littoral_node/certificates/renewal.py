@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 import grpc
@@ -17,6 +18,8 @@ import grpc.aio
 
 from littoral.backoff import Backoff
 from littoral.errors import FleetError, NotAccepted, NotFound, Revoked, Unavailable
+from littoral.fleet.v1 import session_pb2
+from littoral_node.certificates.anchors import followed
 from littoral_node.certificates.asking import come_back, next_certificate
 from littoral_node.identity.folder import NodeFolder
 from littoral_node.identity.identity import FoundIdentity, Identity, Life, life_of
@@ -197,8 +200,8 @@ class CertificateRenewal:
         assert identity is not None
         wait = self._rng.uniform(*AGAIN_S)
         try:
-            renewed = replace(identity, certificate_pem=await self._ask(self._at_current(identity)))
-            self._folder.keep_identity(renewed)
+            certificate = await self._ask(self._at_current(identity))
+            self._folder.keep_identity(replace(self.identity or identity, certificate_pem=certificate))
         except grpc.aio.AioRpcError as error:
             wait = LONG_AGAIN_S if error.code() in _LATER else wait
             self._not_renewed(wait, f"{error.code().name}: {error.details()}")
@@ -215,6 +218,20 @@ class CertificateRenewal:
         self._mark = self._folder.identity_mark()
         self._take(self._folder.look(serves=True))
         self._log(event, node=self.node_name, detail=self.life.describe(self._clock()) if self.life else "")
+
+    def follow_anchors(self, message: session_pb2.TrustAnchors) -> session_pb2.TrustReport:
+        """Takes over the CAs and signing keys of the fleet, and gives the report of it."""
+        try:
+            assert self.identity is not None  # a session is open
+            after = followed(self.identity, message)
+            if after != self.identity:
+                self.identity = after  # also where the disk does not take it: what comes next may need it
+                self.signing_keys.update(after.signing_keys)
+                self._folder.keep_identity(after)
+        except (FleetError, OSError) as error:
+            self._log("anchors-not-followed", number=message.number, detail=str(error))
+            return session_pb2.TrustReport(detail=str(error))
+        return session_pb2.TrustReport(number=message.number)
 
     def _not_renewed(self, wait_s: float, why: str) -> None:
         self._not_before = self._monotonic() + wait_s
@@ -278,8 +295,6 @@ class CertificateRenewal:
 
 
 async def _wait(event: asyncio.Event, seconds: float) -> None:
-    try:
+    with suppress(TimeoutError):
         async with asyncio.timeout(seconds):
             await event.wait()
-    except TimeoutError:
-        return

@@ -21,6 +21,7 @@ class SessionMessages:
         states: gives the messages that follow each Welcome; telemetry comes last.
         following: take each desired state.
         welcomed: called after each Welcome.
+        anchors: takes each TrustAnchors, and gives the report of it.
     """
 
     def __init__(
@@ -30,12 +31,14 @@ class SessionMessages:
         telemetry: TelemetryOutbox,
         following: Iterable[Following],
         welcomed: Callable[[], None],
+        anchors: Callable[[session_pb2.TrustAnchors], session_pb2.TrustReport],
     ) -> None:
         self.hello = hello
         self._states = states
         self._telemetry = telemetry
         self._following = tuple(following)
         self._welcomed = welcomed
+        self._anchors = anchors
 
     def resume(self) -> Iterable[session_pb2.ConnectRequest]:
         """Follow each Welcome: the reported states, and what is not acknowledged."""
@@ -46,9 +49,14 @@ class SessionMessages:
         self._telemetry.every(welcome.telemetry_interval_s)
         self._welcomed()
 
-    def desired(self, desired: session_pb2.DesiredState) -> None:
-        for part in self._following:
-            part.set_desired(desired)
-
-    def acknowledged(self, ack: session_pb2.TelemetryAck) -> None:
-        self._telemetry.acknowledge(ack.sequence, ack.boot_id)
+    def received(self, message: session_pb2.ConnectResponse) -> Iterable[session_pb2.ConnectRequest]:
+        """Gives it to its part. Gives the answer, if it asks for one."""
+        match message.WhichOneof("message"):
+            case "desired":
+                for part in self._following:
+                    part.set_desired(message.desired)
+            case "telemetry_ack":
+                self._telemetry.acknowledge(message.telemetry_ack.sequence, message.telemetry_ack.boot_id)
+            case "trust_anchors":
+                return [session_pb2.ConnectRequest(trust_report=self._anchors(message.trust_anchors))]
+        return []

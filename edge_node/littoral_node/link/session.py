@@ -204,10 +204,8 @@ class NodeSession:
                         for message in self._messages().resume():
                             self.send(message)
                     case Deliver(message):
-                        if message.HasField("desired"):
-                            self._messages().desired(message.desired)
-                        else:
-                            self._messages().acknowledged(message.telemetry_ack)
+                        for answer in self._messages().received(message):
+                            self.send(answer)
                     case Barred(code, detail):
                         self._way.refused(code, detail)
                     case Note(event=name, fields=fields):

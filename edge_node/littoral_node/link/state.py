@@ -166,7 +166,7 @@ def _received(link: LinkState, message: session_pb2.ConnectResponse) -> tuple[Li
             if message.desired.generation < link.desired_generation:  # late: this stream brought a newer one
                 return link, ()
             return replace(link, desired_generation=message.desired.generation), (Deliver(message),)
-        case "telemetry_ack" if link.phase is LinkPhase.OPEN:
+        case "telemetry_ack" | "trust_anchors" if link.phase is LinkPhase.OPEN:
             return link, (Deliver(message),)
     return link, ()  # a message of a newer cloud
 

@@ -63,7 +63,7 @@ class RenewResponse(_message.Message):
     def __init__(self, certificate: _Optional[bytes] = ...) -> None: ...
 
 class ConnectRequest(_message.Message):
-    __slots__ = ("hello", "reported", "telemetry", "measurement", "federated_reply", "heartbeat", "budget_change")
+    __slots__ = ("hello", "reported", "telemetry", "measurement", "federated_reply", "heartbeat", "budget_change", "trust_report")
     HELLO_FIELD_NUMBER: _ClassVar[int]
     REPORTED_FIELD_NUMBER: _ClassVar[int]
     TELEMETRY_FIELD_NUMBER: _ClassVar[int]
@@ -71,6 +71,7 @@ class ConnectRequest(_message.Message):
     FEDERATED_REPLY_FIELD_NUMBER: _ClassVar[int]
     HEARTBEAT_FIELD_NUMBER: _ClassVar[int]
     BUDGET_CHANGE_FIELD_NUMBER: _ClassVar[int]
+    TRUST_REPORT_FIELD_NUMBER: _ClassVar[int]
     hello: Hello
     reported: ReportedState
     telemetry: TelemetryReport
@@ -78,21 +79,24 @@ class ConnectRequest(_message.Message):
     federated_reply: FederatedReply
     heartbeat: Heartbeat
     budget_change: BudgetChange
-    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., reported: _Optional[_Union[ReportedState, _Mapping]] = ..., telemetry: _Optional[_Union[TelemetryReport, _Mapping]] = ..., measurement: _Optional[_Union[Measurement, _Mapping]] = ..., federated_reply: _Optional[_Union[FederatedReply, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ..., budget_change: _Optional[_Union[BudgetChange, _Mapping]] = ...) -> None: ...
+    trust_report: TrustReport
+    def __init__(self, hello: _Optional[_Union[Hello, _Mapping]] = ..., reported: _Optional[_Union[ReportedState, _Mapping]] = ..., telemetry: _Optional[_Union[TelemetryReport, _Mapping]] = ..., measurement: _Optional[_Union[Measurement, _Mapping]] = ..., federated_reply: _Optional[_Union[FederatedReply, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ..., budget_change: _Optional[_Union[BudgetChange, _Mapping]] = ..., trust_report: _Optional[_Union[TrustReport, _Mapping]] = ...) -> None: ...
 
 class ConnectResponse(_message.Message):
-    __slots__ = ("welcome", "refusal", "desired", "telemetry_ack", "heartbeat")
+    __slots__ = ("welcome", "refusal", "desired", "telemetry_ack", "heartbeat", "trust_anchors")
     WELCOME_FIELD_NUMBER: _ClassVar[int]
     REFUSAL_FIELD_NUMBER: _ClassVar[int]
     DESIRED_FIELD_NUMBER: _ClassVar[int]
     TELEMETRY_ACK_FIELD_NUMBER: _ClassVar[int]
     HEARTBEAT_FIELD_NUMBER: _ClassVar[int]
+    TRUST_ANCHORS_FIELD_NUMBER: _ClassVar[int]
     welcome: Welcome
     refusal: Refusal
     desired: DesiredState
     telemetry_ack: TelemetryAck
     heartbeat: Heartbeat
-    def __init__(self, welcome: _Optional[_Union[Welcome, _Mapping]] = ..., refusal: _Optional[_Union[Refusal, _Mapping]] = ..., desired: _Optional[_Union[DesiredState, _Mapping]] = ..., telemetry_ack: _Optional[_Union[TelemetryAck, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ...) -> None: ...
+    trust_anchors: TrustAnchors
+    def __init__(self, welcome: _Optional[_Union[Welcome, _Mapping]] = ..., refusal: _Optional[_Union[Refusal, _Mapping]] = ..., desired: _Optional[_Union[DesiredState, _Mapping]] = ..., telemetry_ack: _Optional[_Union[TelemetryAck, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ..., trust_anchors: _Optional[_Union[TrustAnchors, _Mapping]] = ...) -> None: ...
 
 class Hello(_message.Message):
     __slots__ = ("protocol_version", "agent_version", "features", "hardware", "boot_id", "budgets", "labelled_examples", "conditions", "limits", "update_window", "time_zone")
@@ -233,6 +237,28 @@ class Refusal(_message.Message):
     protocol_min: int
     protocol_max: int
     def __init__(self, reason: _Optional[_Union[RefusalReason, str]] = ..., detail: _Optional[str] = ..., retry_after_s: _Optional[float] = ..., protocol_min: _Optional[int] = ..., protocol_max: _Optional[int] = ...) -> None: ...
+
+class TrustAnchors(_message.Message):
+    __slots__ = ("number", "authorities", "introductions", "retired", "signing_keys")
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    AUTHORITIES_FIELD_NUMBER: _ClassVar[int]
+    INTRODUCTIONS_FIELD_NUMBER: _ClassVar[int]
+    RETIRED_FIELD_NUMBER: _ClassVar[int]
+    SIGNING_KEYS_FIELD_NUMBER: _ClassVar[int]
+    number: int
+    authorities: _containers.RepeatedScalarFieldContainer[bytes]
+    introductions: _containers.RepeatedScalarFieldContainer[bytes]
+    retired: _containers.RepeatedScalarFieldContainer[str]
+    signing_keys: _containers.RepeatedScalarFieldContainer[bytes]
+    def __init__(self, number: _Optional[int] = ..., authorities: _Optional[_Iterable[bytes]] = ..., introductions: _Optional[_Iterable[bytes]] = ..., retired: _Optional[_Iterable[str]] = ..., signing_keys: _Optional[_Iterable[bytes]] = ...) -> None: ...
+
+class TrustReport(_message.Message):
+    __slots__ = ("number", "detail")
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    DETAIL_FIELD_NUMBER: _ClassVar[int]
+    number: int
+    detail: str
+    def __init__(self, number: _Optional[int] = ..., detail: _Optional[str] = ...) -> None: ...
 
 class Heartbeat(_message.Message):
     __slots__ = ("sequence",)

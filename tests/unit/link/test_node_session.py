@@ -206,6 +206,7 @@ class Recorder:
                 telemetry,
                 [self],
                 lambda: None,
+                lambda message: session_pb2.TrustReport(number=message.number),
             ),
             WayToCloud(open, barred, elsewhere=elsewhere),
             log=lambda event, **fields: self.log.append((event, fields)),

@@ -1,0 +1,39 @@
+"""The fleet has another CA or signing key: whom this node believes from now on. littoral/trust_anchors.py decides."""
+
+from __future__ import annotations
+
+import ssl
+from dataclasses import replace
+
+from littoral.fleet.v1 import session_pb2
+from littoral.trust_anchors import ToldAnchors, followed_keys, followed_roots
+from littoral_node.identity.identity import Identity
+
+_END = "-----END CERTIFICATE-----"
+
+
+def followed(identity: Identity, message: session_pb2.TrustAnchors) -> Identity:
+    """The identity with the CAs and signing keys that the message adds, and without those CAs that are retired.
+
+    Raises Untrusted where none that this node trusts introduces the newest of either; BadInput where the message is malformed.
+    """
+    told = ToldAnchors(
+        number=message.number,
+        authorities=tuple(message.authorities),
+        introductions=tuple(message.introductions),
+        retired=tuple(message.retired),
+        signing_keys=tuple(message.signing_keys),
+    )
+    told.check()
+    roots = followed_roots(roots_of(identity.ca_pem), told)
+    keys = followed_keys(identity.signing_keys, told)
+    # The newest is the first: an older agent, put back on this folder, checks renewed certificates by the first alone.
+    pem = "".join(ssl.DER_cert_to_PEM_cert(der) for der in reversed(roots)).encode()
+    same = set(roots) == set(roots_of(identity.ca_pem))
+    return replace(identity, ca_pem=identity.ca_pem if same else pem, signing_keys=keys)
+
+
+def roots_of(ca_pem: bytes) -> tuple[bytes, ...]:
+    """DER of each certificate in ca.pem, the oldest first."""
+    parts = ca_pem.decode("ascii").split(_END)[:-1]
+    return tuple(ssl.PEM_cert_to_DER_cert(part.strip() + "\n" + _END + "\n") for part in reversed(parts))
