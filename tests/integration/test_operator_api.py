@@ -16,11 +16,9 @@ from schemathesis import checks
 
 from littoral_cloud.api.rest import guard
 from littoral_cloud.api.rest.access import OPEN, needs, refuse_paths_without_role
-from littoral_cloud.fleet.ledger import Change, Write
-from littoral_cloud.fleet.records import Enrolment, Node, dump
 from littoral_cloud.trust.operator_tokens import revoke_operator_token
 from littoral_cloud.trust.people import Role, Scope
-from tests.kit.operators import OperatorsApi, operators_api
+from tests.kit.operators import OperatorsApi, enrol, operators_api
 
 REFUSED = {401, 403}
 DRAWS = 6
@@ -37,21 +35,6 @@ CHECKS = [
 async def api(tmp_path: Path) -> AsyncIterator[OperatorsApi]:
     async with operators_api(tmp_path / "cloud") as api:
         yield api
-
-
-async def enrol(api: OperatorsApi, name: str, **labels: str) -> None:
-    node = Node(
-        node_id=f"id-{name}",
-        name=name,
-        enrolment=Enrolment.ACCEPTED,
-        public_key_sha256="",
-        certificate_sha256="",
-        certificate_expires_at=4e9,
-        enrolled_at=0.0,
-        labels=labels,
-    )
-    name_doc = Write("node-name", name, {"node_id": node.node_id}, 0)
-    await api.core.ledger.commit(Change((Write("node", node.node_id, dump(node), 0), name_doc)))
 
 
 def operations(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:

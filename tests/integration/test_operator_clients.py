@@ -18,6 +18,7 @@ from littoral_cloud.settings import load_settings
 from littoral_cloud.trust.people import Role, Scope
 from tests.kit.api import asked, token_file, token_of
 from tests.kit.cloud import Cloud, running_cloud
+from tests.kit.operators import enrol, operators_api
 from tests.kit.patience import PATIENCE_S
 
 NORTH = Scope(labels={"site": "north"})
@@ -143,3 +144,20 @@ def test_logout_removes_the_profile(tmp_path: Path, capsys: pytest.CaptureFixtur
         assert execute(["logout", "--format", "json"]) == 0
         assert json.loads(capsys.readouterr().out) == {"profile": str(path), "removed": removed}
     assert not path.exists()
+
+
+async def test_a_cohort_has_the_nodes_that_its_caller_may_see(tmp_path: Path) -> None:
+    async with operators_api(tmp_path / "cloud") as api:
+        for name, site in (("cam-1", "north"), ("cam-2", "south")):
+            await enrol(api, name, site=site)
+        admin, http = await api.bearer(Role.ADMIN), api.http
+        nora = await api.bearer(Role.VIEWER, name="nora", scope=NORTH)
+        saved = await http.put("/api/v1/cohorts/cams", headers=admin, json={"where": "name=cam-*"})
+        assert saved.json() == {"name": "cams", "where": "name=cam-*", "schema": 1, "nodes": 2}
+        assert (await http.get("/api/v1/cohorts/cams", headers=nora)).json()["names"] == ["cam-1"]
+        assert [each["name"] for each in (await http.get("/api/v1/cohorts", headers=nora)).json()["items"]] == ["cams"]
+        assert refused(await http.delete("/api/v1/cohorts/cams", headers=nora)) == (403, "denied")
+        bad = await http.put("/api/v1/cohorts/cams", headers=admin, json={"where": "nothing"})
+        assert refused(bad) == (422, "bad-input")
+        assert (await http.delete("/api/v1/cohorts/cams", headers=admin)).status_code == 204
+        assert refused(await http.get("/api/v1/cohorts/cams", headers=admin)) == (404, "not-found")

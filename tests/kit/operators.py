@@ -14,6 +14,8 @@ from fastapi import FastAPI
 from littoral_cloud.api.rest.app import guarded
 from littoral_cloud.app import Core, open_core
 from littoral_cloud.commands.use_case import Office
+from littoral_cloud.fleet.ledger import Change, Write
+from littoral_cloud.fleet.records import Enrolment, Node, dump
 from littoral_cloud.settings import load_settings
 from littoral_cloud.trust.operator_tokens import create_operator_token
 from littoral_cloud.trust.people import EVERYWHERE, Role, Scope
@@ -52,3 +54,18 @@ async def operators_api(data_dir: Path) -> AsyncIterator[OperatorsApi]:
         transport = httpx.ASGITransport(app=guarded(app), client=("192.0.2.7", 1))
         async with httpx.AsyncClient(transport=transport, base_url="https://fleet.example", timeout=30) as http:
             yield OperatorsApi(core, app, http)
+
+
+async def enrol(api: OperatorsApi, name: str, **labels: str) -> None:
+    node = Node(
+        node_id=f"id-{name}",
+        name=name,
+        enrolment=Enrolment.ACCEPTED,
+        public_key_sha256="",
+        certificate_sha256="",
+        certificate_expires_at=4e9,
+        enrolled_at=0.0,
+        labels=labels,
+    )
+    name_doc = Write("node-name", name, {"node_id": node.node_id}, 0)
+    await api.core.ledger.commit(Change((Write("node", node.node_id, dump(node), 0), name_doc)))

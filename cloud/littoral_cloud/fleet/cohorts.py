@@ -80,7 +80,7 @@ async def matching(ledger: Ledger, where: str) -> list[Node]:
 async def save_cohort(ledger: Ledger, name: str, where: str, actor: str) -> Cohort:
     """Under a new name, or in place of the filter of that name. Rollouts keep the filter that they were started with."""
     cohort = Cohort(name=checked_name("cohort", name), where=where)
-    parse_filter(where)
+    parse_filter(where, "where")
     line = Audit("cohort.saved", name, actor, {"where": where})
     await edit(ledger, Cohort, KIND, name, lambda before: cohort, lambda before, after: (line,))
     return cohort

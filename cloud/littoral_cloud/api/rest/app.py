@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import APIRouter, Depends, FastAPI
 
 from littoral import __version__
-from littoral_cloud.api.rest import admissions, events, nodes, operators, rollouts, tokens
+from littoral_cloud.api.rest import admissions, cohorts, events, nodes, operators, rollouts, tokens
 from littoral_cloud.api.rest.access import refuse_paths_without_role
 from littoral_cloud.api.rest.failures import ErrorBody, add_failures
 from littoral_cloud.api.rest.guard import Asgi, Guard
@@ -19,7 +19,7 @@ ERRORS: dict[int | str, dict[str, Any]] = {
     "default": {"model": ErrorBody, "description": "Every refusal has this body."},
     422: {"model": ErrorBody, "description": "Something in the request is wrong."},
 }
-ROUTERS = (nodes.router, admissions.router, rollouts.router, tokens.router, operators.router, events.router)
+ROUTERS = (nodes.router, admissions.router, cohorts.router, rollouts.router, tokens.router, operators.router, events.router)
 
 
 def guarded(app: FastAPI) -> Asgi:
