@@ -32,6 +32,7 @@ from littoral_cloud.api.escalation_service import EscalationServicer
 from littoral_cloud.api.health_service import add_health
 from littoral_cloud.api.hub import SessionHub
 from littoral_cloud.api.listener_certificates import ListenerCertificates
+from littoral_cloud.api.node_calls import NodeCalls
 from littoral_cloud.api.open_files import ConnectionLimits, limits, room_for
 from littoral_cloud.api.server import Listener
 from littoral_cloud.api.session_service import SessionServicer
@@ -130,10 +131,10 @@ async def _serve(
         FleetView(core.ledger, {**RECORDS, RUN: Run, ANCHORS: FleetAnchors}, calm=hub.pushes.over), settings.approval_above
     )
     office = Office(core, fleet.view, NodeNames(fleet.view))
-    health = _health(core, hub, fleet, certificates)
+    health, calls = _health(core, hub, fleet, certificates), NodeCalls(core.ledger, core.clock)
     async with (
         _teachers(core) as teachers,
-        _listening(core, hub, teachers, room, certificates, health) as serving,
+        _listening(core, hub, teachers, room, certificates, health, calls) as serving,
         operators_listening(office, certificates) as api,
         asyncio.TaskGroup() as tasks,
     ):
@@ -141,7 +142,7 @@ async def _serve(
         hub.listens_at(serving.fleet, serving.enrolment)
         keeper = _anchors_keeper(core, fleet.view, hub, certificates)
         beside = {"certificates": certificates.renew_for_ever(), "health": health.run(), "keys": keeper.run()}
-        runs = _controllers(core, hub, fleet, teachers) | beside
+        runs = _controllers(core, hub, fleet, teachers) | beside | {"calls of nodes": calls.run()}
         running = [tasks.create_task(run, name=name) for name, run in runs.items()]
         running.append(tasks.create_task(_log_counts(core, hub, asked), name="counts"))
         serving.write(core.settings.data_dir)
@@ -234,6 +235,7 @@ async def _listening(
     room: ConnectionLimits,
     certificates: ListenerCertificates,
     health: CoordinatorHealth,
+    calls: NodeCalls,
 ) -> AsyncIterator[Serving]:
     settings, counted = core.settings, health.counted
     rng = random.Random()  # noqa: S311 - jitter
@@ -241,9 +243,9 @@ async def _listening(
 
     def register_fleet(server: Any) -> None:
         session_pb2_grpc.add_SessionServiceServicer_to_server(SessionServicer(core.ledger, hub, terms, core.trust), server)
-        blobs = BlobServicer(core.ledger, core.blobs, core.clock, counted.transfers)
+        blobs = BlobServicer(core.ledger, core.blobs, calls, counted.transfers)
         blob_pb2_grpc.add_BlobServiceServicer_to_server(blobs, server)
-        escalation_pb2_grpc.add_EscalationServiceServicer_to_server(EscalationServicer(core.ledger, teachers, core.clock), server)
+        escalation_pb2_grpc.add_EscalationServiceServicer_to_server(EscalationServicer(calls, teachers), server)
         add_health(health.readiness, server, session_pb2, blob_pb2, escalation_pb2)
 
     fleet = await Listener.start(

@@ -130,7 +130,13 @@ class Agent:
 
         following = (self._updates, self._benchmarks, self._federation)
         self._messages = SessionMessages(
-            hello, states, self._telemetry, following, certificate.look_again, certificate.follow_anchors
+            hello,
+            states,
+            self._telemetry,
+            following,
+            certificate.look_again,
+            certificate.follow_anchors,
+            self._federation.leave,
         )
         self._reading = asyncio.Lock()
 

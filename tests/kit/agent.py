@@ -343,6 +343,12 @@ class AgentProcess:
             return status, np.zeros((0, CLASSES), np.float32)
         return status, np.asarray(answer["outputs"][0]["data"], np.float32).reshape(len(x), CLASSES)
 
+    async def problems(self) -> list[str]:
+        """That its health names."""
+        status, answer = await asyncio.to_thread(_fetch, urllib.request.Request(f"http://{self.http}/v2/health/live"))
+        assert status == 200
+        return list(answer.get("problems", []))
+
     async def accuracy(self) -> float:
         """Of what it serves, on 60 examples; a fraction."""
         x, y = examples(60, seed=9)

@@ -15,6 +15,7 @@ from littoral.fleet.v1 import blob_pb2_grpc, escalation_pb2_grpc, session_pb2_gr
 from littoral_cloud.api.blob_service import BlobServicer
 from littoral_cloud.api.escalation_service import EscalationServicer
 from littoral_cloud.api.hub import SessionHub
+from littoral_cloud.api.node_calls import NodeCalls
 from littoral_cloud.api.server import Listener, TlsIdentity
 from littoral_cloud.api.session_service import SessionServicer
 from littoral_cloud.api.session_terms import SessionTerms
@@ -107,26 +108,30 @@ async def until_written(ledger: Ledger, kind: str, id: str, **fields: Any) -> Do
 
 
 @asynccontextmanager
-async def open_fleet(ledger: Ledger, folder: Path, *, heartbeat_s: float = 5.0, flush_s: float = 0.0) -> AsyncIterator[Fleet]:
+async def open_fleet(
+    ledger: Ledger, folder: Path, *, heartbeat_s: float = 5.0, flush_s: float = 0.0, authority: Authority | None = None
+) -> AsyncIterator[Fleet]:
     """Args:
+    authority: of the fleet that this coordinator joins; None: a fleet of its own.
     flush_s: for how long telemetry waits; 0: a report is written at once, and its write is announced.
     """
-    authority, clock = Authority(), MovedClock()
+    authority, clock = authority or Authority(), MovedClock()
     server = authority.issue("server", server=True)
     blobs = BlobFolder(folder)
     hub = SessionHub(cast(Ledger, Loud(ledger)), clock, flush_s=flush_s)
+    calls = NodeCalls(ledger, clock)
     terms = SessionTerms("test", heartbeat_s, 1.0, clock, random.Random(7))
 
     escalation = EscalationDoor(TeacherService(ledger, blobs, {}, None, SampleFiles(folder / "samples"), clock))
 
     def register(grpc_server: Any) -> None:
-        escalation_pb2_grpc.add_EscalationServiceServicer_to_server(EscalationServicer(ledger, escalation, clock), grpc_server)
+        escalation_pb2_grpc.add_EscalationServiceServicer_to_server(EscalationServicer(calls, escalation), grpc_server)
         session_pb2_grpc.add_SessionServiceServicer_to_server(SessionServicer(ledger, hub, terms, authority.issuer), grpc_server)
-        blob_pb2_grpc.add_BlobServiceServicer_to_server(BlobServicer(ledger, blobs, clock), grpc_server)
+        blob_pb2_grpc.add_BlobServiceServicer_to_server(BlobServicer(ledger, blobs, calls), grpc_server)
 
     identity = TlsIdentity(server.key, server.certificate, authority.pem)
     listener = await Listener.start("fleet", "127.0.0.1", 0, identity, register)
-    sessions = asyncio.create_task(hub.run())
+    sessions = asyncio.gather(hub.run(), calls.run())
     try:
         yield Fleet(ledger, blobs, hub, listener, authority, clock, escalation)
     finally:

@@ -12,15 +12,14 @@ from cryptography.x509.oid import NameOID
 
 from littoral.errors import NotAccepted
 from littoral.identity import sha256_fingerprint
-from littoral_cloud.fleet.ledger import Ledger
-from littoral_cloud.fleet.sessions import Peer, admission
+from littoral_cloud.fleet.sessions import Peer
 
 
 def peer_of(context: Any) -> Peer:
     """Raises NotAccepted where the connection carries no certificate that names a node.
 
     gRPC has checked the certificate's signature at the handshake, and nothing since: an expired or revoked one goes on
-    working for as long as the connection lives, so what calls this asks `admission` as well.
+    working for as long as the connection lives, so what calls this asks `admission` as well (littoral_cloud.api.node_calls).
     """
     pem = next(iter(context.auth_context().get("x509_pem_cert", ())), None)
     if pem is None:
@@ -41,11 +40,3 @@ def peer_of(context: Any) -> Peer:
 def address_of(context: Any) -> str:
     """HOST:PORT that the other end calls from; gRPC writes it as "ipv4:HOST:PORT" or "ipv6:%5BHOST%5D:PORT"."""
     return unquote(str(context.peer()).partition(":")[2])
-
-
-async def accepted(context: Any, ledger: Ledger, now: float) -> Peer:
-    """The calling node. Raises NotAccepted, as Revoked or Waits, where it is not, or no longer, part of the fleet."""
-    peer = peer_of(context)
-    if (refused := await admission(ledger, peer, now)) is not None:
-        raise refused.error
-    return peer

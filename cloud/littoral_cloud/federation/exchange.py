@@ -17,13 +17,13 @@ from dataclasses import dataclass, replace
 
 from littoral import codec
 from littoral.codec_errors import codec_errors
-from littoral.errors import FleetError, TooLarge
+from littoral.errors import FleetError, Revoked, TooLarge
 from littoral_cloud.federation.faults import NOT_FINITE
 from littoral_cloud.fleet.blobs import BlobStore
 from littoral_cloud.fleet.edit import edit
 from littoral_cloud.fleet.ledger import AnnouncementFeed, Audit, Change, Fence, Ledger, Write
 from littoral_cloud.fleet.profile import presence_of
-from littoral_cloud.fleet.records import Desired, FederatedTask, load
+from littoral_cloud.fleet.records import Desired, Enrolment, FederatedTask, Node, load
 
 CODED = "coded-messages"
 """A node with this feature takes coded messages."""
@@ -179,8 +179,15 @@ class Exchange:
             await self._ledger.commit(Change((), (Audit("node.round-failed", outcome.node_id, self._run_id, details),)))
 
     async def _want(self, node: str, id: str, message: bytes, number: int, limit: int) -> None:
-        """Sets the task of one node and nothing else of its intent; nothing where it has the task already."""
-        doc = await self._ledger.get("desired", node)
+        """Sets the task of one node and nothing else of its intent; nothing where it has the task already.
+
+        In the place of a node that was taken out meanwhile it answers.
+        """
+        doc, member = await self._ledger.get_many([("desired", node), ("node", node)])
+        if member is not None and load(Node, member).enrolment is not Enrolment.ACCEPTED:
+            body = {"run_id": self._run_id, "node_id": node, "failure": Revoked.code, "detail": "it was taken out of the fleet"}
+            await self._ledger.commit(Change((Write(REPLY, id, body, None),)), fence=self._fence)
+            return
         task = load(Desired, doc).federated if doc else None
         if task is not None and task.message_id == id:
             return

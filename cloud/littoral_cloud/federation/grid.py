@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, MetricRecord, RecordDict
 from flwr.serverapp import Grid
 
-from littoral.errors import BadInput, FleetError
+from littoral.errors import BadInput, FleetError, Revoked
 from littoral.flower_private import become_server, empty_run, from_bytes, name_message, number_of, to_bytes
 from littoral_cloud.federation.exchange import Exchange, Outcome, check_quorum
 from littoral_cloud.federation.faults import BAD_REPLY, Fault
@@ -153,6 +153,9 @@ class FleetGrid(Grid):
         came = [(outcome, message) for outcome, message in read if message is not None]
         # Files may have come to a node, or gone, while it trained.
         now = await self._participants.examples_of([outcome.node_id for outcome, _ in came], self._run.model)
+        if out := self._participants.out([outcome.node_id for outcome, _ in came]):
+            read = [(_taken_out(each[0]), None) if each[0].node_id in out else each for each in read]
+            came = [(outcome, message) for outcome, message in came if outcome.node_id not in out]
         most = [max(now[o.node_id], held[o.node_id]) for o, _ in came]
         arrays = asked.content[ARRAYS] if kind == MessageType.TRAIN else None
         assert arrays is None or isinstance(arrays, ArrayRecord)
@@ -219,6 +222,10 @@ def _reply_of(outcome: Outcome) -> tuple[Outcome, Message | None]:
     if message.has_error():
         return _with(outcome, Fault(BAD_REPLY, str(message.error.reason)))
     return outcome, message
+
+
+def _taken_out(outcome: Outcome) -> Outcome:
+    return Outcome(outcome.node_id, outcome.sent_bytes, failure=Revoked.code, detail="it was taken out of the fleet")
 
 
 def _with(outcome: Outcome, verdict: Message | Fault | None) -> tuple[Outcome, Message | None]:

@@ -168,6 +168,11 @@ class Participants:
         found = {id: self._candidate(id) for id in nodes}
         return {id: each.presence.examples_of(model) if each and each.presence else 0 for id, each in found.items()}
 
+    def out(self, nodes: Collection[str]) -> frozenset[str]:
+        """Those of these nodes that are not part of the fleet any more, as far as `examples_of` has read."""
+        found = {id: self._candidate(id) for id in nodes}
+        return frozenset(id for id, each in found.items() if each and each.node.enrolment is not Enrolment.ACCEPTED)
+
     async def gather_nodes(
         self,
         model: str,

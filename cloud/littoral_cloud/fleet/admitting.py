@@ -16,13 +16,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from littoral.errors import BadInput, NotFound
+from littoral.errors import BadInput, NotFound, Revoked
 from littoral_cloud.fleet.edit import revise
 from littoral_cloud.fleet.ledger import Audit, Ledger
 from littoral_cloud.fleet.membership import OUT_FOR_EVER, Enrolment
 from littoral_cloud.fleet.nodes import LIST_HINT, find_node, forget
 from littoral_cloud.fleet.records import Node
+from littoral_cloud.fleet.sessions import end_task
 
+REVOKED = Revoked.code
 MOST_REASON = 200
 
 
@@ -71,7 +73,9 @@ async def revoke(ledger: Ledger, name_or_id: str, *, reason: str, actor: str) ->
             raise BadInput(f"node {node.name}: was {node.enrolment.value} already", hint=LIST_HINT)
         return replace(node, enrolment=Enrolment.REVOKED)
 
-    return await _changed(ledger, name_or_id, change, "node.revoked", actor, reason=reason)
+    node = await _changed(ledger, name_or_id, change, "node.revoked", actor, reason=reason)
+    await end_task(ledger, node.node_id, REVOKED, f"node {node.name} was revoked")
+    return node
 
 
 async def _changed(

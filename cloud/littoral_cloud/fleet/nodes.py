@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from littoral.errors import BadInput, NotFound
+from littoral.errors import BadInput, NotFound, Revoked
 from littoral.quota import quotas_of
 from littoral.validity import expires_soon
 from littoral_cloud.fleet.edit import revise
@@ -18,6 +18,7 @@ from littoral_cloud.fleet.profile import PRESENCE, PROFILE, presences
 from littoral_cloud.fleet.quarantine import KIND as TROUBLE
 from littoral_cloud.fleet.quarantine import NodeTrouble
 from littoral_cloud.fleet.records import Artifact, Desired, Enrolment, Node, Presence, Reported, UpdateState, load, models_on
+from littoral_cloud.fleet.sessions import end_task
 from littoral_cloud.fleet.telemetry import KIND as TELEMETRY
 from littoral_cloud.fleet.telemetry import TelemetryTotals, telemetry_id
 from littoral_cloud.fleet.transfers import UPLOADS
@@ -227,6 +228,7 @@ async def decommission(ledger: Ledger, name_or_id: str, actor: str) -> Node:
         Audit("node.decommissioned", found.node_id, actor, {"name": found.name}),
         missing=NotFound(f"node: there is no {name_or_id!r} any more", hint=LIST_HINT),
     )
+    await end_task(ledger, node.node_id, Revoked.code, f"node {node.name} was decommissioned")
     await forget(ledger, node.node_id)
     return node
 

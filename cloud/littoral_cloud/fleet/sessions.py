@@ -256,3 +256,17 @@ async def note_answer(ledger: Ledger, node_id: str, answer: FederatedAnswer) -> 
     except Conflict:
         return False
     return True
+
+
+async def end_task(ledger: Ledger, node_id: str, failure: str, detail: str) -> None:
+    """Answers the federated task of a node in its place, so that its run waits for it no longer, and takes the task away."""
+    _, desired = await desired_of(ledger, node_id)
+    if (task := desired.federated) is None:
+        return
+    await note_answer(ledger, node_id, FederatedAnswer(task.run_id, task.message_id, "", failure, detail))
+
+    def without(before: Desired | None) -> Desired | None:
+        same = before is not None and before.federated is not None and before.federated.message_id == task.message_id
+        return replace(before, federated=None) if before is not None and same else None
+
+    await edit(ledger, Desired, "desired", node_id, without)

@@ -55,6 +55,11 @@ class Participation:
         self._task = desired.federated if desired.HasField("federated") else None
         self._due.set()
 
+    def leave(self) -> None:
+        """This node is not part of the fleet any more: what it trains ends, and its worker."""
+        self._task = None
+        self._due.set()
+
     async def run(self) -> None:
         """Until cancelled."""
         while True:

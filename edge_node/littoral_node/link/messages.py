@@ -22,6 +22,7 @@ class SessionMessages:
         following: take each desired state.
         welcomed: called after each Welcome.
         anchors: takes each TrustAnchors, and gives the report of it.
+        revoked: called when an operator took this node out of the fleet.
     """
 
     def __init__(
@@ -32,6 +33,7 @@ class SessionMessages:
         following: Iterable[Following],
         welcomed: Callable[[], None],
         anchors: Callable[[session_pb2.TrustAnchors], session_pb2.TrustReport],
+        revoked: Callable[[], None] = lambda: None,
     ) -> None:
         self.hello = hello
         self._states = states
@@ -39,6 +41,7 @@ class SessionMessages:
         self._following = tuple(following)
         self._welcomed = welcomed
         self._anchors = anchors
+        self.revoked = revoked
 
     def resume(self) -> Iterable[session_pb2.ConnectRequest]:
         """Follow each Welcome: the reported states, and what is not acknowledged."""

@@ -15,7 +15,7 @@ from typing import Any
 import grpc
 import grpc.aio
 
-from littoral.errors import FleetError, TooLarge
+from littoral.errors import FleetError, Revoked, TooLarge
 from littoral.fleet.v1 import session_pb2, session_pb2_grpc
 from littoral.transport import MAX_MESSAGE_BYTES
 from littoral_node.link.messages import SessionMessages
@@ -208,6 +208,8 @@ class NodeSession:
                             self.send(answer)
                     case Barred(code, detail):
                         self._way.refused(code, detail)
+                        if code == Revoked.code:
+                            self._messages().revoked()
                     case Note(event=name, fields=fields):
                         self._log(name, **dict(fields))
                     case Leave(after_s):

@@ -11,7 +11,7 @@ from typing import Any
 import grpc
 import grpc.aio
 
-from littoral.errors import BadInput, DigestMismatch, FleetError, NotAccepted, NotFound, TooLarge, Unavailable
+from littoral.errors import BadInput, DigestMismatch, FleetError, NotAccepted, NotFound, Revoked, TooLarge, Unavailable
 from littoral.fleet.v1 import blob_pb2
 from littoral.transport import CHUNK_BYTES
 
@@ -81,6 +81,8 @@ def translated(error: grpc.aio.AioRpcError, digest: str, gained: int, part: Path
     if code in MISPLACED and part is not None:
         part.unlink(missing_ok=True)  # we hold more than there is: not this blob
         return DigestMismatch(text)
+    if code is grpc.StatusCode.PERMISSION_DENIED and (error.details() or "").startswith(f"{Revoked.code}: "):
+        return Revoked(text)
     return _ERRORS.get(code, Unavailable)(text)
 
 

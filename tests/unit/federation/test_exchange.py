@@ -20,6 +20,7 @@ from littoral_cloud.federation.exchange import (
     reply_limit,
 )
 from littoral_cloud.federation.participants import TooFewNodes, following
+from littoral_cloud.fleet.admitting import revoke
 from littoral_cloud.fleet.ledger import Change, Ledger, Write
 from littoral_cloud.fleet.records import AWAY_S, Desired, DesiredModel, Enrolment, dump, load
 from littoral_cloud.fleet.sessions import FederatedAnswer, desired_of, note_answer
@@ -275,3 +276,21 @@ async def test_a_hostile_reply_is_a_failure_of_its_node_and_costs_no_more_than_i
     await reply_with(ledger, blobs, reply)
     with pytest.raises(QuorumMissed, match=f"a: {failure}"):
         await ask(exchange, ["a"], quorum=1)
+
+
+async def test_a_node_that_was_taken_out_is_not_waited_for(exchange: Exchange, ledger: Ledger, blobs: BlobFolder) -> None:
+    for node in ("a", "b", "late"):
+        await enrol(ledger, node, coded=False)
+    await revoke(ledger, "late", reason="", actor="ann")  # between the choice of the nodes and the asking
+
+    async def out_when_asked() -> None:
+        async with ledger.watch("desired") as news:
+            while (await desired_of(ledger, "b"))[1].federated is None:
+                await anext(news)
+        await revoke(ledger, "b", reason="", actor="ann")
+
+    async with answering(ledger, blobs, "a"):
+        outing = asyncio.create_task(out_when_asked())
+        outcomes = await ask(exchange, ["a", "b", "late"], quorum=1, within_s=PATIENCE_S)
+        await outing
+    assert {o.node_id: o.failure for o in outcomes} == {"a": "", "b": "revoked", "late": "revoked"}

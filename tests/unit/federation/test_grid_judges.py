@@ -18,6 +18,7 @@ from littoral_cloud.federation.grid import FleetGrid
 from littoral_cloud.federation.participants import following
 from littoral_cloud.federation.run import Run, create_run, read_run, started, update_run
 from littoral_cloud.federation.strategies import Sampling, build_strategy
+from littoral_cloud.fleet.admitting import revoke
 from littoral_cloud.fleet.ledger import Ledger
 from littoral_cloud.fleet.sessions import FederatedAnswer, desired_of, note_answer
 from littoral_cloud.store.blobs import BlobFolder
@@ -48,8 +49,10 @@ def boasting(_: int) -> tuple[list[float], dict[str, Any]]:
 
 
 @asynccontextmanager
-async def node(ledger: Ledger, blobs: BlobFolder, name: str, answer: Answer) -> AsyncIterator[list[int]]:
-    """The rounds that it was asked in."""
+async def node(
+    ledger: Ledger, blobs: BlobFolder, name: str, answer: Answer, waits: asyncio.Event | None = None
+) -> AsyncIterator[list[int]]:
+    """The rounds that it was asked in. `waits`: before each answer."""
     asked: list[int] = []
 
     async def play() -> None:
@@ -58,6 +61,8 @@ async def node(ledger: Ledger, blobs: BlobFolder, name: str, answer: Answer) -> 
                 task = (await desired_of(ledger, name))[1].federated
                 if task is not None and task.round not in asked:
                     asked.append(task.round)
+                    if waits is not None:
+                        await waits.wait()
                     weights, metrics = answer(task.round)
                     arrays = ArrayRecord({"w": Array(np.array(weights, np.float32))})
                     content = RecordDict({"arrays": arrays, "metrics": MetricRecord(metrics)})
@@ -106,3 +111,22 @@ async def test_a_round_that_bad_replies_take_below_its_quorum_says_whose_and_why
     async with node(ledger, blobs, "a", honest(1.0)), node(ledger, blobs, "ill", ill):
         with pytest.raises(QuorumMissed, match=r"round 1: 1 of 2 nodes replied well, 2 are needed \(ill: not-finite\)"):
             await held(ledger, blobs)
+
+
+async def test_the_reply_of_a_node_that_was_taken_out_meanwhile_is_not_in_the_model(ledger: Ledger, blobs: BlobFolder) -> None:
+    async def out_after_its_answer() -> None:
+        async with ledger.watch("federated_reply") as news:
+            while await ledger.get("federated_reply", "r.1.train.out") is None:
+                await anext(news)
+        await revoke(ledger, "out", reason="", actor="ann")
+        held_back.set()
+
+    held_back = asyncio.Event()
+    async with AsyncExitStack() as stack:
+        for name, value in {"a": 1.0, "b": 3.0, "out": 50.0}.items():
+            await stack.enter_async_context(node(ledger, blobs, name, honest(value), held_back if name == "b" else None))
+        outing = asyncio.create_task(out_after_its_answer())
+        run = await held(ledger, blobs, rounds=1)
+        await outing
+    assert dict(run.finished[0].failed) == {"out": "revoked"}
+    assert arrays_from(blobs.read(run.weights))["w"].tolist() == [2.0, 2.0, 2.0]

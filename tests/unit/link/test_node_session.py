@@ -196,6 +196,7 @@ class Recorder:
         self.delivered: asyncio.Queue[session_pb2.DesiredState] = asyncio.Queue()
         self.log: list[tuple[str, dict[str, Any]]] = []
         self.pauses: asyncio.Queue[float] = asyncio.Queue()
+        self.refusals: list[tuple[str, str]] = []
         telemetry = TelemetryOutbox(
             TelemetryWindows(), "b", lambda message: False, lambda: False, Spool(Path("/nonexistent")), lambda event, **_: None
         )
@@ -207,8 +208,9 @@ class Recorder:
                 [self],
                 lambda: None,
                 lambda message: session_pb2.TrustReport(number=message.number),
+                lambda: self.refusals.append(("left", "")),
             ),
-            WayToCloud(open, barred, elsewhere=elsewhere),
+            WayToCloud(open, barred, elsewhere=elsewhere, refused=lambda *refusal: self.refusals.append(refusal)),
             log=lambda event, **fields: self.log.append((event, fields)),
             monotonic=monotonic,
             rng=random.Random(1),
@@ -258,6 +260,25 @@ async def test_after_welcome_what_is_so_is_said_and_what_should_be_is_delivered(
             with pytest.raises(TooLarge, match="message reported"):
                 recorder.session.send(session_pb2.ConnectRequest(reported=huge))
         assert not recorder.session.connected
+
+
+@pytest.mark.parametrize(
+    ("reason", "heard"),
+    [
+        (Reason.REFUSAL_REASON_NODE_REVOKED, [("revoked", "d"), ("left", "")]),
+        (Reason.REFUSAL_REASON_NODE_WAITING, [("waits", "d")]),
+        (Reason.REFUSAL_REASON_UNAVAILABLE, []),
+    ],
+)
+async def test_what_an_operator_decided_is_heard_by_its_code(reason: Any, heard: list[tuple[str, str]]) -> None:
+    async def script(context: Any, hello: Any) -> None:
+        await context.write(Response(refusal=session_pb2.Refusal(reason=reason, detail="d")))
+
+    async with cloud_that(script) as open:
+        recorder = Recorder(open)
+        async with recorder.running():
+            await recorder.pauses.get()
+            assert recorder.refusals[: len(heard) or 1] == heard
 
 
 async def test_a_stream_that_ends_is_opened_again() -> None:
