@@ -129,15 +129,8 @@ class Agent:
             return [situation.message(), self._updates.message(), *self._benchmarks.results()]
 
         following = (self._updates, self._benchmarks, self._federation)
-        self._messages = SessionMessages(
-            hello,
-            states,
-            self._telemetry,
-            following,
-            certificate.look_again,
-            certificate.follow_anchors,
-            self._federation.leave,
-        )
+        look, anchors, leave = certificate.look_again, certificate.follow_anchors, self._federation.leave
+        self._messages = SessionMessages(hello, states, self._telemetry, following, look, anchors, leave)
         self._reading = asyncio.Lock()
 
     async def run(self, ready: Callable[[dict[str, str]], None], stop: asyncio.Event | None = None) -> None:
