@@ -31,6 +31,13 @@ test: $(STAMP)  ## unit, integration (real Redis), end to end (real processes); 
 test-slow: $(STAMP)  ## the others: kills in the middle of trainings, whole searches, the quick demo, the notebook; before a release
 	$(BIN)/pytest $(SIDE_BY_SIDE) -m slow
 
+build/provider/bin/python:
+	$(PYTHON) -m venv build/provider
+	build/provider/bin/pip install --quiet 'canaille[oidc,front]>=0.3.6'
+
+check-provider: $(STAMP) build/provider/bin/python ## sign-in through a real OpenID provider (canaille), which it installs
+	PROVIDER_PYTHON=build/provider/bin/python $(BIN)/pytest tests/integration/test_provider_sign_in.py
+
 test-unit: $(STAMP)  ## the unit tests alone: nothing is trained for long, no agent runs; some use a Redis of their own; within two minutes
 	$(BIN)/pytest $(SIDE_BY_SIDE) tests/unit tests/replay tests/golden
 
@@ -140,4 +147,4 @@ bench-federated: $(STAMP)  ## the federated recipe on drifted shards; prints its
 clean:  ## remove what was made; keeps .venv
 	rm -rf build dist out .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
-.PHONY: help install constraints demo test test-slow test-unit test-durations lint $(LINT) proto bench bench-baseline bench-drift bench-gates bench-simulated-bad bench-simulated-good bench-federated bench-factory bench-factory-full $(FACTORY:%=bench-factory-%) bench-search $(SEARCH:%=bench-search-%) bench-edge $(EDGE:%=bench-edge-%) bench-fleet $(FLEET:%=bench-fleet-%) chaos clean
+.PHONY: help install constraints demo test test-slow test-unit test-durations lint $(LINT) proto bench bench-baseline bench-drift bench-gates bench-simulated-bad bench-simulated-good bench-federated bench-factory bench-factory-full $(FACTORY:%=bench-factory-%) bench-search $(SEARCH:%=bench-search-%) bench-edge $(EDGE:%=bench-edge-%) bench-fleet $(FLEET:%=bench-fleet-%) chaos check-provider clean

@@ -81,6 +81,14 @@ class CloudSettings:
     )
     api_ca_file: Path | None = _setting(None, "The certificate of the CA of api_url, PEM; none: the system's authorities.")
     public_names: tuple[str, ...] = _setting((), "The DNS names and addresses of this server, for nodes.")
+    public_url: str = _setting(
+        "", "Where browsers reach the page, like https://fleet.example.org; none: https://, the first public name, and the port."
+    )
+    oidc_issuer: str = _setting("", "The OpenID provider of people, like https://id.example.org; none: tokens alone.")
+    oidc_client_id: str = _setting("", "What the provider calls this coordinator.")
+    oidc_client_secret_file: Path | None = _setting(None, "The file with the secret that the provider gave to this coordinator.")
+    oidc_roles: tuple[str, ...] = _setting((), "Which group of the provider has which role: GROUP=viewer, operator or admin.")
+    oidc_groups_claim: str = _setting("groups", "The claim that names a person's groups.")
     heartbeat_interval_s: float = _setting(10.0, "Seconds between the heartbeats of a session.", above=0, most=3_600)
     telemetry_interval_s: float = _setting(10.0, "Seconds between a node's telemetry reports.", above=0, most=86_400)
     telemetry_flush_s: float = _setting(

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 from fastapi import FastAPI
@@ -48,8 +49,8 @@ class OperatorsApi:
 
 
 @asynccontextmanager
-async def operators_api(data_dir: Path) -> AsyncIterator[OperatorsApi]:
-    async with open_core(load_settings(data_dir=data_dir)) as core:
+async def operators_api(data_dir: Path, **options: Any) -> AsyncIterator[OperatorsApi]:
+    async with open_core(load_settings(data_dir=data_dir, **options)) as core:
         app = web_app(Office(core))
         transport = httpx.ASGITransport(app=guarded(app), client=("192.0.2.7", 1))
         async with httpx.AsyncClient(transport=transport, base_url="https://fleet.example", timeout=30) as http:

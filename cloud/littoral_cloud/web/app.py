@@ -15,12 +15,14 @@ from littoral_cloud.api.rest.listener import socket_api, tls_api
 from littoral_cloud.commands.use_case import Office
 from littoral_cloud.local.discovery import api_socket
 from littoral_cloud.web.pages import add_pages
+from littoral_cloud.web.provider_paths import add_provider
 
 
 def web_app(office: Office) -> FastAPI:
     """A path without a role does not start."""
     app = rest_app(office)
     add_pages(app)
+    add_provider(app)
     refuse_paths_without_role(app)
     return app
 
