@@ -17,15 +17,15 @@ import pytest
 from littoral.fleet.v1 import hardware_pb2, session_pb2
 from littoral.telemetry import LATENCY_BOUNDS_MS
 from littoral.transport import MAX_MESSAGE_BYTES
-from littoral_cloud.api import hub
 from littoral_cloud.api.pushes import Pushes
 from littoral_cloud.api.session import CoordinatorSession
 from littoral_cloud.api.session_refusals import DRAIN_RETRY_S
+from littoral_cloud.fleet import turns
 from littoral_cloud.fleet.ledger import Change, Ledger, Write
 from littoral_cloud.fleet.nodes import view_nodes
 from littoral_cloud.fleet.records import Desired, DesiredModel, FederatedTask
 from littoral_cloud.fleet.sessions import MAX_GENERATION, MAX_JUMP
-from littoral_cloud.fleet.turns import BUSY_RETRY_S, WELCOMES_A_SECOND
+from littoral_cloud.fleet.turns import WELCOMES_A_SECOND
 from tests.kit.certificates import Authority
 from tests.kit.fleet import Fleet, open_fleet
 from tests.kit.node_client import BOOT, Line, hello_word
@@ -553,20 +553,21 @@ async def test_a_fleet_is_told_to_come_back_one_after_another(fleet: Fleet) -> N
 async def test_a_herd_is_greeted_so_far_as_it_has_patience_and_the_others_get_turns(
     fleet: Fleet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hub, "GREETINGS_MOST", 2)
+    monkeypatch.setattr(turns, "LINE_LEAST", 2)
+    monkeypatch.setattr(turns, "LINE_S", 0.002)
     async with AsyncExitStack() as open:
         clients = [await open.enter_async_context(fleet.client(await fleet.enrol(f"n{number}"))) for number in range(4)]
         silent = [client.open() for client in clients[:2]]  # they have connected and say nothing yet
         async with asyncio.timeout(PATIENCE_S):
-            while fleet.hub.busy() is None:  # noqa: ASYNC110 - they say nothing by which it could be known
+            while fleet.hub.line.busy() is None:  # noqa: ASYNC110 - they say nothing by which it could be known
                 await asyncio.sleep(0.001)
         for client in clients[2:]:
             refusal = await refusal_of(client.open())
             assert refusal.reason == REASON.REFUSAL_REASON_UNAVAILABLE
-            assert "greets 2 nodes at this moment" in refusal.detail
-            assert refusal.retry_after_s >= BUSY_RETRY_S
-        turns = [busy.retry_after_s for _ in range(200) if (busy := fleet.hub.busy())]
-        assert turns[-1] > turns[0]
+            assert "2 nodes wait for this coordinator's Welcome" in refusal.detail
+            assert refusal.retry_after_s > 0
+        times = [busy.retry_after_s for _ in range(200) if (busy := fleet.hub.line.busy())]
+        assert times[-1] > times[0]
         for line in silent:
             await line.say(hello=hello_word())
             await line.hear("welcome")

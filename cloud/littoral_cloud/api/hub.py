@@ -11,11 +11,12 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Callable
-from itertools import chain, islice
+from itertools import islice
 
 from littoral.errors import Conflict, Unavailable
 from littoral.trust_anchors import ToldAnchors
 from littoral_cloud.api.desired_messages import DesiredMessages
+from littoral_cloud.api.greeting_line import GreetingLine
 from littoral_cloud.api.open_files import ConnectionLimits
 from littoral_cloud.api.pushes import Pushes
 from littoral_cloud.api.session import CoordinatorSession
@@ -30,9 +31,9 @@ from littoral_cloud.fleet.ledger import Announcement, Body, Change, Doc, Ledger,
 from littoral_cloud.fleet.profile import PRESENCE
 from littoral_cloud.fleet.records import Presence, load
 from littoral_cloud.fleet.schema import SCHEMA
-from littoral_cloud.fleet.sessions import Reason, SessionRefusal
+from littoral_cloud.fleet.sessions import SessionRefusal
 from littoral_cloud.fleet.telemetry_desk import FLUSH_S, TelemetryDesk
-from littoral_cloud.fleet.turns import GREETINGS_MOST, WELCOMES_A_SECOND, next_turn
+from littoral_cloud.fleet.turns import WELCOMES_A_SECOND
 
 log = logging.getLogger(__name__)
 
@@ -68,6 +69,7 @@ class SessionHub:
         self.coordinator = coordinator or secrets.token_hex(8)
         self.desk = TelemetryDesk(ledger, clock, flush_s=flush_s)
         self.pushes = Pushes()
+        self.line = GreetingLine(self.pushes)
         self.handed = HandedDesk(ledger, clock, calm=self.pushes.over)
         self.desired = DesiredMessages()
         self.counts = SessionCounts()
@@ -79,8 +81,6 @@ class SessionHub:
         self._sessions: dict[str, CoordinatorSession] = {}
         self._open: set[CoordinatorSession] = set()  # superseded ones too, until they have ended
         self._turns: dict[str, SessionTurns] = {}  # by node
-        self._greeting: dict[str, set[CoordinatorSession]] = {}  # by node: one that connects again and again is one
-        self._next_turn = 0.0  # by the event loop's clock: when the next node that was sent away may come again
         self._allowances: dict[str, NodeAllowance] = {}  # by node
         self._changed: set[str] = set()  # nodes whose presence may be written wrongly
         self._presence_due = asyncio.Event()
@@ -96,27 +96,6 @@ class SessionHub:
             return None
         return full(len(self._sessions), self._room.limit)
 
-    def busy(self) -> SessionRefusal | None:
-        """Why no more nodes can be greeted now; each refusal names another time to come back."""
-        now = asyncio.get_running_loop().time()
-        turn = next_turn(len(self._greeting), self._next_turn, now, most=GREETINGS_MOST)
-        if turn is None:
-            return None
-        self._next_turn = turn
-        detail = f"this coordinator greets {len(self._greeting)} nodes at this moment: there is a turn for you"
-        return SessionRefusal(Reason.UNAVAILABLE, detail, self._next_turn - now)
-
-    def knock(self, session: CoordinatorSession) -> None:
-        """It has connected."""
-        self._greeting.setdefault(session.peer.node_id, set()).add(session)
-
-    def greeted(self, session: CoordinatorSession) -> None:
-        """Its Welcome is ready, or it was sent away. May be called twice."""
-        knocking = self._greeting.get(session.peer.node_id, set())
-        knocking.discard(session)
-        if not knocking:
-            self._greeting.pop(session.peer.node_id, None)
-
     @property
     def sessions(self) -> int:
         """That are open now."""
@@ -125,7 +104,7 @@ class SessionHub:
     @property
     def spread_s(self) -> float:
         """Over which time nodes shall come back when all are sent away, or lose their sessions, at one time."""
-        return max(len(self._open), self._coordinators.nodes) / WELCOMES_A_SECOND
+        return max(len(self._open) + len(self.line), self._coordinators.nodes) / WELCOMES_A_SECOND
 
     @property
     def fleet_addresses(self) -> tuple[str, ...]:
@@ -226,11 +205,11 @@ class SessionHub:
 
     def _all(self) -> tuple[CoordinatorSession, ...]:
         """Also those that only greet: they have read already what they will send first."""
-        return (*self._open, *chain.from_iterable(self._greeting.values()))
+        return (*self._open, *self.line.all())
 
     def _of(self, node_id: str) -> tuple[CoordinatorSession, ...]:
         session = self._sessions.get(node_id)
-        return (*self._greeting.get(node_id, ()), *((session,) if session is not None else ()))
+        return (*self.line.of(node_id), *((session,) if session is not None else ()))
 
     def _written(self, announcement: Announcement) -> None:
         """Somebody wrote a presence: of a node whose session is here it must say so. The one that its hello wrote does."""

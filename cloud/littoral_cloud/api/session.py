@@ -109,38 +109,41 @@ class CoordinatorSession:
 
     async def _greet(self) -> None:
         """From its hello to the desired state that it gets first."""
-        known, said = await self._begin()
-        self._allowance = self._hub.allowance_of(self.peer.node_id)
-        await asyncio.sleep(self._allowance.message())
-        hub = self._hub
-        hub.enter(self)
-        self._entered = True
-        await ledger_soon(self._note_hello(known, said))
-        hub.greeted(self)
+        hello, hub = await self._stream.hello(), self._hub
+        async with hub.line.turn():
+            known, said = await self._admit(hello)
+            self._allowance = hub.allowance_of(self.peer.node_id)
+            if not (pause := self._allowance.message()):
+                await self._enter(known, said)
+        if pause:  # it comes too often
+            await asyncio.sleep(pause)
+            async with hub.line.turn():
+                await self._enter(known, said)
         welcome = self._terms.welcome(self.peer.node_id, hub.spread_s, hub.fleet_addresses, hub.enrolment_addresses)
         await self._stream.send(session_pb2.ConnectResponse(welcome=welcome))
-        self._hub.handed.enter(self.peer.node_id, known.handed)
+        hub.handed.enter(self.peer.node_id, known.handed)
         await self._send_anchors()  # before an artifact that a new key signed
         await self._send_desired(known.desired_generation, known.desired)
 
-    async def _begin(self) -> tuple[Known, Presence]:
-        message = await self._stream.next_message()
-        if message.WhichOneof("message") != "hello":
-            raise ended(Reason.PROTOCOL_VIOLATION, f"the first message must be hello, was {message.WhichOneof('message')}")
-        if (refused := sessions.version_refusal(message.hello.protocol_version)) is not None:
-            raise SessionEnded(refused)
+    async def _admit(self, hello: session_pb2.Hello) -> tuple[Known, Presence]:
         now = self._terms.clock()
         self._unread = NOTHING  # the hub tells what is written from here on
         known = await ledger_soon(known_of(self._ledger, self.peer.node_id, self._hub.desired.record))
         if (refused := sessions.admission_refusal(known.node, self.peer, now)) is not None:
             raise SessionEnded(refused)
         try:
-            said = wire.presence_from(message.hello, now)
+            said = wire.presence_from(hello, now)
         except BadInput as error:
             raise ended(Reason.PROTOCOL_VIOLATION, str(error)) from error
         self.boot_id = said.boot_id
         patience_s = there.patience_s(self._terms.heartbeat_interval_s, self._hub.spread_s)
         return known, replace(said, coordinator=self._hub.coordinator, session=self.id, patience_s=patience_s)
+
+    async def _enter(self, known: Known, said: Presence) -> None:
+        self._hub.enter(self)
+        self._entered = True
+        await ledger_soon(self._note_hello(known, said))
+        self._hub.line.welcomed(self)
 
     async def _note_hello(self, known: Known, said: Presence) -> None:
         if self.twins:

@@ -30,16 +30,16 @@ class SessionServicer(session_pb2_grpc.SessionServiceServicer):
 
     async def Connect(self, request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> None:
         peer = peer_of(context)
-        if (refused := self._hub.closed_to(peer.node_id) or self._hub.busy()) is not None:
+        if (refused := self._hub.closed_to(peer.node_id) or self._hub.line.busy()) is not None:
             self._hub.counts.over(False, refused.reason)
             await context.write(session_pb2.ConnectResponse(refusal=wire.refusal_to(refused)))
             return
         session = CoordinatorSession(context, peer, self._ledger, self._terms, self._hub)
-        self._hub.knock(session)
+        self._hub.line.join(session)
         try:
             await session.run()
         finally:
-            self._hub.greeted(session)
+            self._hub.line.leave(session)
 
     async def Renew(
         self, request: session_pb2.RenewRequest, context: grpc.aio.ServicerContext[Any, Any]

@@ -9,7 +9,7 @@ import grpc.aio
 
 from littoral.fleet.v1 import session_pb2
 from littoral.transport import MAX_MESSAGE_BYTES
-from littoral_cloud.fleet.sessions import Reason, SessionRefusal
+from littoral_cloud.fleet.sessions import Reason, SessionRefusal, version_refusal
 
 RETRY_S = 2.0
 
@@ -52,6 +52,15 @@ class SessionStream:
             raise ended(Reason.PROTOCOL_VIOLATION, f"a message of {size} bytes; the limit is {MAX_MESSAGE_BYTES}")
         assert isinstance(message, session_pb2.ConnectRequest)
         return message
+
+    async def hello(self) -> session_pb2.Hello:
+        """The first message. Raises SessionEnded where it is another one, or of a protocol that this cloud does not speak."""
+        message = await self.next_message()
+        if message.WhichOneof("message") != "hello":
+            raise ended(Reason.PROTOCOL_VIOLATION, f"the first message must be hello, was {message.WhichOneof('message')}")
+        if (refused := version_refusal(message.hello.protocol_version)) is not None:
+            raise SessionEnded(refused)
+        return message.hello
 
     async def send(self, message: session_pb2.ConnectResponse) -> None:
         """Raises SessionEnded where the node is gone or does not take it."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 from littoral.fleet.v1 import session_pb2
 from littoral.trust_anchors import ToldAnchors
 from littoral_cloud.api.desired_messages import DesiredMessages
+from littoral_cloud.api.greeting_line import GreetingLine
 from littoral_cloud.api.pushes import Pushes
 from littoral_cloud.counting.session_counts import SessionCounts
 from littoral_cloud.fleet.allowance import NodeAllowance
@@ -54,6 +55,7 @@ class Hub(Protocol):
     desk: TelemetryDesk  # counts what the nodes report
     handed: HandedDesk  # writes down what sessions were given
     pushes: Pushes  # which go before what nodes report
+    line: GreetingLine
     desired: DesiredMessages
     counts: SessionCounts
     anchors: ToldAnchors  # that nodes have to hear of; number 0: none
@@ -73,10 +75,6 @@ class Hub(Protocol):
 
     def enter(self, session: CoordinatorSession) -> None:
         """Raises SessionEnded where no session may enter any more."""
-        ...
-
-    def greeted(self, session: CoordinatorSession) -> None:
-        """Its Welcome is ready."""
         ...
 
     def leave(self, session: CoordinatorSession) -> None: ...

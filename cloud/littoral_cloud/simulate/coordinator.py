@@ -31,7 +31,7 @@ from littoral_cloud.fleet.measurements import MeasurementRecord
 from littoral_cloud.fleet.presence import patience_s
 from littoral_cloud.fleet.profile import PRESENCE
 from littoral_cloud.fleet.records import Desired, Presence, Reported
-from littoral_cloud.fleet.turns import WELCOMES_A_SECOND, next_turn
+from littoral_cloud.fleet.turns import WELCOMES_A_SECOND, WelcomePace, next_turn
 from littoral_cloud.fleet.view import FleetView
 from littoral_cloud.rollouts.controller import Controller
 from littoral_cloud.rollouts.seen_fleet import RECORDS, SeenFleet
@@ -130,7 +130,7 @@ class SimulatedCoordinator:
         if not self.up.is_set():
             return SentAway(None)
         now = self._clock()
-        if (turn := next_turn(self._greeting, self._next_turn, now)) is not None:
+        if (turn := next_turn(self._greeting, self._next_turn, now, WelcomePace())) is not None:
             self._next_turn = turn
             return SentAway(turn - now)
         self._greeting += 1

@@ -87,7 +87,7 @@ class SimulatedNode:
             if away_s:  # its link is down: it tries again all the time, in vain
                 await asyncio.sleep(away_s)
             after_s = None if isinstance(answer, Admitted) else answer.after_s
-            await asyncio.sleep(pause_s(attempt, after_s, rng, spread_s, lost_s=clock() - lost_at))
+            await asyncio.sleep(pause_s(attempt, after_s, rng, spread_s, lost_s=clock() - lost_at, again=not welcomed))
 
     async def _session(self, admitted: Admitted) -> float:
         """Until it ends. Gives for how long the node's link is down now; seconds."""

@@ -17,18 +17,37 @@ SPREAD_MOST_S = 300.0
 """The longest time over which a fleet's return is spread; the cloud may ask for less."""
 
 
-def pause_s(attempt: int, after_s: float | None, rng: random.Random, spread_s: float = 0.0, *, lost_s: float = RECENT_S) -> float:
+def pause_s(
+    attempt: int,
+    after_s: float | None,
+    rng: random.Random,
+    spread_s: float = 0.0,
+    *,
+    lost_s: float = RECENT_S,
+    again: bool = False,
+) -> float:
     """Seconds before the next stream.
+
+    The nodes of a fleet that lost their sessions in one moment draw their first attempts evenly from the time that the cloud
+    asked for. Each keeps its place in it: after an attempt in vain it comes again that time later. So no more nodes come in a
+    second than the cloud asked for, however long it is away; with a new draw each time twice as many would.
 
     Args:
         attempt: counts from 0.
-        after_s: the least, from the cloud: the usual backoff comes on top, since the cloud tells many nodes the same. None: the
-            cloud named no time. 0: at once.
+        after_s: the least, from the cloud, which told others another time: the usual backoff comes on top. None: the cloud named
+            no time. 0: at once.
+        spread_s: over which time the fleet comes back: what the last Welcome asked for.
         lost_s: for how long there has been no session.
-        spread_s: the bound of the backoff is no smaller than this: what the last Welcome asked for.
+        again: the last attempt brought no session.
     """
-    backoff = SOON if lost_s < RECENT_S else BACKOFF
-    return 0.0 if after_s == 0 else (after_s or 0.0) + backoff.pause_s(attempt, rng, least_bound_s=min(spread_s, SPREAD_MOST_S))
+    if after_s == 0:
+        return 0.0
+    backoff, spread_s = SOON if lost_s < RECENT_S else BACKOFF, min(spread_s, SPREAD_MOST_S)
+    if after_s is not None:
+        return after_s + backoff.pause_s(attempt, rng)
+    if again and spread_s >= backoff.bound_s(attempt):
+        return spread_s + backoff.pause_s(0, rng)
+    return backoff.pause_s(attempt, rng, least_bound_s=spread_s)
 
 
 def next_attempt(attempt: int, *, welcomed: bool, lasted: bool) -> int:

@@ -141,7 +141,8 @@ class NodeSession:
                 spread_s, lost_at = welcome.reconnect_spread_s, self._monotonic()
             lasted = welcome is not None and self._monotonic() - began >= welcome.heartbeat_interval_s
             attempt = next_attempt(attempt, welcomed=welcome is not None, lasted=lasted)
-            wait = pause_s(attempt, after, self._rng, spread_s, lost_s=self._monotonic() - lost_at)
+            lost_s = self._monotonic() - lost_at
+            wait = pause_s(attempt, after, self._rng, spread_s, lost_s=lost_s, again=welcome is None)
             self._log("session-retry", after_s=round(wait, 2))
             await self._pause(wait)
 

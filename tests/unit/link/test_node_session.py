@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -20,7 +21,7 @@ from littoral.errors import TooLarge, Unavailable
 from littoral.fleet.v1 import session_pb2, session_pb2_grpc
 from littoral.transport import CLIENT_OPTIONS, MAX_MESSAGE_BYTES
 from littoral_node.link.messages import SessionMessages
-from littoral_node.link.retry import BACKOFF, FLAPS_MOST, RECENT_S, SOON, SPREAD_MOST_S, pause_s
+from littoral_node.link.retry import BACKOFF, FLAPS_MOST, RECENT_S, SOON, SPREAD_MOST_S, next_attempt, pause_s
 from littoral_node.link.session import NodeSession, WayToCloud
 from littoral_node.link.state import (
     REVOKED_RETRY_S,
@@ -157,9 +158,27 @@ def test_a_fleet_comes_back_as_spread_as_the_cloud_asked_and_never_before_a_refu
     assert pause_s(0, None, rng) <= BACKOFF.first_s
     assert pause_s(attempt, 0.0, rng, 100.0) == 0.0
     assert 2.0 <= pause_s(attempt, 2.0, rng) <= 2.0 + BACKOFF.most_s
-    assert pause_s(attempt, None, rng, 1e9) <= SPREAD_MOST_S
+    assert pause_s(attempt, None, rng, 1e9) <= SPREAD_MOST_S + BACKOFF.first_s
     assert pause_s(attempt, None, rng, lost_s=RECENT_S - 1) <= SOON.most_s
     assert max(pause_s(0, None, random.Random(seed + n), 100.0) for n in range(64)) > 50.0
+    assert max(pause_s(attempt, None, random.Random(seed + n), 100.0) for n in range(64)) > 50.0  # each loss is a new draw
+    assert 0 <= pause_s(attempt, None, rng, 1e9, again=True) - SPREAD_MOST_S <= BACKOFF.first_s
+    assert pause_s(attempt, 2.0, rng, 100.0) <= 2.0 + BACKOFF.most_s  # the cloud spreads whom it sends away
+
+
+@pytest.mark.parametrize("down_s", [0.0, 3.0, 20.0, 300.0])
+def test_a_fleet_comes_back_at_the_rate_that_the_cloud_asked_for_however_long_it_was_away(down_s: float) -> None:
+    nodes, a_second = 2_000, 250
+    came: Counter[int] = Counter()
+    for number in range(nodes):
+        rng, at, attempt = random.Random(number), 0.0, 0
+        at += pause_s(attempt, None, rng, nodes / a_second, lost_s=at)
+        while at < down_s:  # nobody answers there
+            attempt = next_attempt(attempt, welcomed=False, lasted=False)
+            at += pause_s(attempt, None, rng, nodes / a_second, lost_s=at, again=True)
+        came[int(at - down_s)] += 1
+    assert max(came.values()) <= 1.25 * a_second
+    assert max(came) <= nodes / a_second + BACKOFF.first_s
 
 
 Script = Callable[[Any, Any], Awaitable[None]]
