@@ -130,8 +130,8 @@ async def _serve(
     fleet = SeenFleet(
         FleetView(core.ledger, {**RECORDS, RUN: Run, ANCHORS: FleetAnchors}, calm=hub.pushes.over), settings.approval_above
     )
-    office = Office(core, fleet.view, NodeNames(fleet.view))
     health, calls = _health(core, hub, fleet, certificates), NodeCalls(core.ledger, core.clock)
+    office = Office(core, fleet.view, NodeNames(fleet.view), health)
     async with (
         _teachers(core) as teachers,
         _listening(core, hub, teachers, room, certificates, health, calls) as serving,
@@ -175,6 +175,7 @@ def _health(core: Core, hub: SessionHub, fleet: SeenFleet, certificates: Listene
         sessions_open=lambda: hub.sessions,
         desk=hub.desk,
         calls=LabelledDurations(),
+        http=LabelledDurations(),
         transfers=TransferCounts(),
         certificates=lambda: (Validity("listeners", *certificates.validity), Validity("ca", *core.trust.ca.validity)),
         folders={"data": core.settings.data_dir, **({"blobs": blobs} if blobs else {})},

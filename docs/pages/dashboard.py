@@ -94,12 +94,16 @@ ROWS: Mapping[str, Sequence[Panel]] = {
             unit="Bps",
         ),
         Panel(
-            "Calls that failed, a second",
+            "Requests and calls that failed, a second",
             {
+                "{{http_response_status_code}} {{http_route}}": (
+                    "sum by (http_route, http_response_status_code) (rate(http_server_request_duration_seconds_count"
+                    f'{{{BY}, http_response_status_code!~"[23].."}}[$__rate_interval]))'
+                ),
                 "{{rpc_response_status_code}} {{rpc_method}}": (
                     "sum by (rpc_method, rpc_response_status_code) (rate(rpc_server_call_duration_seconds_count"
                     f'{{{BY}, rpc_response_status_code!="OK"}}[$__rate_interval]))'
-                )
+                ),
             },
             unit="ops",
         ),

@@ -17,6 +17,7 @@ from littoral_cloud.app import Core
 from littoral_cloud.fleet.ledger import Audit, Change
 from littoral_cloud.fleet.node_names import NodeNames
 from littoral_cloud.fleet.view import FleetView
+from littoral_cloud.health.health import CoordinatorHealth
 from littoral_cloud.trust.people import Caller, Denied, Role, details
 
 P = ParamSpec("P")
@@ -25,11 +26,15 @@ R = TypeVar("R")
 
 @dataclass(frozen=True, slots=True)
 class Office:
-    """What use cases stand on. `view`, `names`: None in a process that serves no fleet, where the ledger is read instead."""
+    """What use cases stand on.
+
+    `view`, `names`, `health`: None in a process that serves no fleet; the ledger is read in place of the first two.
+    """
 
     core: Core
     view: FleetView | None = None
     names: NodeNames | None = None
+    health: CoordinatorHealth | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,7 @@ JSON = "application/json"
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class HealthAnswer:
     """Of HTTP."""
 
     status: int
@@ -45,6 +45,7 @@ class ProcessCounts:
     Args:
         sessions_open: how many are open now.
         calls: over gRPC, by method and status.
+        http: likewise over HTTP, by method, route and status.
     """
 
     coordinator: str
@@ -53,6 +54,7 @@ class ProcessCounts:
     sessions_open: Callable[[], int]
     desk: TelemetryDesk
     calls: LabelledDurations
+    http: LabelledDurations
     transfers: TransferCounts
     certificates: Callable[[], tuple[Validity, ...]]
     folders: Mapping[str, Path]
@@ -78,17 +80,17 @@ class CoordinatorHealth:
             tasks.create_task(self.readiness.run(), name="readiness")
             tasks.create_task(self._delay.run(), name="event loop delay")
 
-    def healthz(self) -> Answer:
+    def healthz(self) -> HealthAnswer:
         """That the process lives, and its event loop with it."""
         return _json(200, {"status": "ok"})
 
-    def readyz(self) -> Answer:
+    def readyz(self) -> HealthAnswer:
         """Whether it may be sent work, and which part is not ready; 503 where one is not."""
         parts = [{"part": each.part, "ready": each.ready, "why": each.why} for each in self.readiness.parts]
         ready = all(part["ready"] for part in parts)
         return _json(200 if ready else 503, {"ready": ready, "parts": parts})
 
-    async def metrics(self) -> Answer:
+    async def metrics(self) -> HealthAnswer:
         """For Prometheus."""
         families = Families(METRICS)
         free = await asyncio.gather(*(free_bytes(path) for path in self.counted.folders.values()))
@@ -100,7 +102,7 @@ class CoordinatorHealth:
         self._add_nodes(families)
         self._add_rollouts(families)
         self._add_runs(families)
-        return Answer(200, CONTENT_TYPE, families.exposition())
+        return HealthAnswer(200, CONTENT_TYPE, families.exposition())
 
     def _add_process(self, families: Families) -> None:
         families.add("littoral_coordinator_info", {"version": __version__, "coordinator": self.counted.coordinator})
@@ -126,6 +128,7 @@ class CoordinatorHealth:
         families.add("littoral_blob_sent_bytes_total", counted.transfers.sent_bytes)
         families.add("littoral_blob_received_bytes_total", counted.transfers.received_bytes)
         _add_labelled(families, "rpc_server_call_duration_seconds", counted.calls)
+        _add_labelled(families, "http_server_request_duration_seconds", counted.http)
 
     def _add_store(self, families: Families) -> None:
         ledger, view = self.counted.ledger, self.fleet.view
@@ -173,8 +176,8 @@ class CoordinatorHealth:
         families.add_all("littoral_run_rounds_finished", rounds)
 
 
-def _json(status: int, body: Mapping[str, object]) -> Answer:
-    return Answer(status, JSON, json.dumps(body).encode() + b"\n")
+def _json(status: int, body: Mapping[str, object]) -> HealthAnswer:
+    return HealthAnswer(status, JSON, json.dumps(body).encode() + b"\n")
 
 
 def _add_durations(families: Families, name: str, durations: Durations, *labels: str) -> None:

@@ -1,6 +1,7 @@
 """The coordinator's metrics; docs/reference/metrics.md lists them, docs/dashboards/ shows them.
 
 Names are OpenTelemetry's where it has one: https://opentelemetry.io/docs/specs/semconv/rpc/rpc-metrics/,
+https://opentelemetry.io/docs/specs/semconv/http/http-metrics/,
 https://opentelemetry.io/docs/specs/semconv/system/process-metrics/. No label has a node in it, nor any text that a node sends:
 the number of series does not grow with the fleet.
 """
@@ -87,6 +88,13 @@ OF_THE_PROCESS = (
         "Histogram",
         ("rpc_method", "rpc_response_status_code"),
         "Calls over gRPC, by status. A session is one call.",
+    ),
+    MetricSpec(
+        "http_server_request_duration_seconds",
+        "http.server.request.duration",
+        "Histogram",
+        ("http_request_method", "http_route", "http_response_status_code"),
+        "Requests of operators, by status. Following events is one request.",
     ),
 )
 """Of this coordinator alone: add them up over coordinators."""

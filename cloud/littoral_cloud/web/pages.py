@@ -85,6 +85,6 @@ def add_pages(app: FastAPI) -> None:
 
     @app.exception_handler(NotSignedIn)
     async def ask_first(request: Request, error: NotSignedIn) -> Response:
-        if request.method == "GET" and not request.url.path.startswith("/api/"):
+        if request.method == "GET" and not getattr(request.scope.get("route"), "include_in_schema", True):
             return RedirectResponse("/sign-in", 303, headers=SECURITY)
         return failure(error)

@@ -49,6 +49,7 @@ async def health(tmp_path: Path) -> AsyncIterator[CoordinatorHealth]:
         sessions_open=lambda: 3,
         desk=TelemetryDesk(ledger, clock),
         calls=LabelledDurations(),
+        http=LabelledDurations(),
         transfers=TransferCounts(),
         certificates=lambda: (Validity("listeners", 0.0, NOW + 60.0),),
         folders={"data": tmp_path},

@@ -36,9 +36,18 @@ class Here:
     caller: Caller
 
 
+def office_of(request: Request) -> Office:
+    """For a path that anybody may ask."""
+    office: Office = request.app.state.office
+    return office
+
+
+OfficeDep = Annotated[Office, Depends(office_of)]
+
+
 async def here_of(request: Request) -> Here:
     """Raises NotSignedIn; Denied where a browser's request comes from no page of ours."""
-    office: Office = request.app.state.office
+    office = office_of(request)
     here = Here(office, await _caller(request, office))
     request.scope[ACCEPTED] = True
     declared = getattr(request.scope.get("route"), "openapi_extra", None) or {}

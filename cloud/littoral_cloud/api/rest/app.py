@@ -7,8 +7,9 @@ from typing import Any
 from fastapi import APIRouter, Depends, FastAPI
 
 from littoral import __version__
-from littoral_cloud.api.rest import admissions, cohorts, events, nodes, operators, rollouts, tokens
+from littoral_cloud.api.rest import admissions, cohorts, events, health, nodes, operators, rollouts, tokens
 from littoral_cloud.api.rest.access import refuse_paths_without_role
+from littoral_cloud.api.rest.calls import HttpCalls
 from littoral_cloud.api.rest.failures import ErrorBody, add_failures
 from littoral_cloud.api.rest.guard import Asgi, Guard
 from littoral_cloud.api.rest.idempotency import Idempotency
@@ -24,7 +25,8 @@ ROUTERS = (nodes.router, admissions.router, cohorts.router, rollouts.router, tok
 
 def guarded(app: FastAPI) -> Asgi:
     """The application behind what is in front of every path. `app.state.office` must be set."""
-    return Guard(Idempotency(app, app))
+    office: Office = app.state.office
+    return HttpCalls(Guard(Idempotency(app, app)), app, office.health.counted.http if office.health is not None else None)
 
 
 def rest_app(office: Office) -> FastAPI:
@@ -41,6 +43,7 @@ def rest_app(office: Office) -> FastAPI:
     for router in ROUTERS:
         v1.include_router(router)
     app.include_router(v1)
+    app.include_router(health.router)
     add_failures(app)
     refuse_paths_without_role(app)
     return app

@@ -12,6 +12,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from littoral.errors import BadInput, Changed, Conflict, FleetError, NoSpace, NotFound, TooLarge, Unavailable, Untrusted
+from littoral_cloud.logs.request_id import request_id
 from littoral_cloud.trust.people import NotSignedIn
 
 log = logging.getLogger(__name__)
@@ -43,12 +44,13 @@ _WORDS = {404: "not-found", 405: "bad-method", 413: "too-large"}
 
 @dataclass(frozen=True, slots=True)
 class ErrorShown:
-    """`code` is stable; `field` is the part of the request that is wrong, where one is."""
+    """`code` is stable; `field` is the part of the request that is wrong, where one is; `request_id` is in the log, too."""
 
     code: str
     message: str
     hint: str
     field: str
+    request_id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,7 @@ def http_status_of(error: FleetError) -> int:
 
 
 def _body(code: str, message: str, hint: str = "", field: str = "") -> dict[str, Any]:
-    return {"error": {"code": code, "message": message, "hint": hint, "field": field}}
+    return {"error": {"code": code, "message": message, "hint": hint, "field": field, "request_id": request_id()}}
 
 
 def failure(error: FleetError) -> JSONResponse:
@@ -71,7 +73,7 @@ def failure(error: FleetError) -> JSONResponse:
 
 
 def add_failures(app: FastAPI) -> None:
-    """Every error of a path becomes the one body."""
+    """Every error of a path becomes the one body. One that is a fault of ours is logged in `HttpCalls`."""
 
     @app.exception_handler(FleetError)
     async def known(request: Request, error: FleetError) -> JSONResponse:
@@ -96,5 +98,9 @@ def add_failures(app: FastAPI) -> None:
 
     @app.exception_handler(Exception)
     async def unknown(request: Request, error: Exception) -> JSONResponse:
-        log.error("%s %s", request.method, request.url.path, exc_info=error)
-        return JSONResponse(_body("internal", "the coordinator failed; its log says why"), 500)
+        return fault()
+
+
+def fault() -> JSONResponse:
+    """The answer where the coordinator fails on a request."""
+    return failure(FleetError("the coordinator failed; its log says why, at this request_id"))
