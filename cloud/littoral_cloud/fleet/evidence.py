@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import zip_longest
 
 from littoral.errors import BadInput
 from littoral.telemetry import LATENCY_BOUNDS_MS
@@ -33,10 +34,17 @@ class LatencyBins:
         rest = len(LATENCY_BOUNDS_MS) + 1 - self.first - len(self.counts)
         return (*(0,) * self.first, *self.counts, *(0,) * rest)
 
+    def __add__(self, other: LatencyBins) -> LatencyBins:
+        if not self.counts or not other.counts:
+            return other if other.counts else self
+        first = min(self.first, other.first)
+        both = zip_longest((0,) * (self.first - first) + self.counts, (0,) * (other.first - first) + other.counts, fillvalue=0)
+        return LatencyBins(first=first, counts=tuple(a + b for a, b in both))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeEvidence:
-    """Counts of one model on one node; all of them only grow until the agent starts again."""
+    """Counts of one model on one node. An agent begins anew with them; `after` adds up what several of its starts have shown."""
 
     requests: int = 0  # that the candidate got from clients
     failed: int = 0
@@ -55,6 +63,30 @@ class NodeEvidence:
     shadowed: int = 0  # live requests that the candidate was asked as well, while the model before served
     shadow_agreed: int = 0
     shadow_failed: int = 0  # of those, the ones that it could not answer
+
+    def after(self, earlier: NodeEvidence) -> NodeEvidence:
+        """Both together, where an agent started again in between. The labelled examples are the same ones: the later trial
+        counts, or, where there was none, the earlier one."""
+        labelled = self if self.examples else earlier
+        return NodeEvidence(
+            requests=self.requests + earlier.requests,
+            failed=self.failed + earlier.failed,
+            requests_before=self.requests_before + earlier.requests_before,
+            failed_before=self.failed_before + earlier.failed_before,
+            latency=self.latency + earlier.latency,
+            latency_before=self.latency_before + earlier.latency_before,
+            examples=labelled.examples,
+            worse=labelled.worse,
+            better=labelled.better,
+            class_examples=labelled.class_examples,
+            class_worse=labelled.class_worse,
+            class_better=labelled.class_better,
+            compared=self.compared + earlier.compared,
+            agreed=self.agreed + earlier.agreed,
+            shadowed=self.shadowed + earlier.shadowed,
+            shadow_agreed=self.shadow_agreed + earlier.shadow_agreed,
+            shadow_failed=self.shadow_failed + earlier.shadow_failed,
+        )
 
     def check(self, where: str) -> None:
         """Raises BadInput, naming the field, where counts cannot be."""

@@ -209,7 +209,8 @@ class ReportedModel:
     crashes: int = 0  # of the node's agent, in a row, that are counted against it
     hangs: int = 0  # since the agent's start
     incident: str = ""  # the last crash or hang, in words
-    evidence: NodeEvidence | None = None  # of its target; None: of an agent that gives none
+    evidence: NodeEvidence | None = None  # of its target, over all starts of the agent; None: of an agent that gives none
+    earlier_evidence: NodeEvidence | None = None  # the part of `evidence` from before the agent's last start
     deferral: ReportedDeferral | None = None  # of the current update
 
 

@@ -182,11 +182,30 @@ async def note_reported(ledger: Ledger, node_id: str, reported: Reported, allowa
         Reported,
         "reported",
         node_id,
-        lambda before: reported if is_newer(before, reported) else None,
+        lambda before: with_all_evidence(before, reported) if is_newer(before, reported) else None,
         lambda before, after: moves(node_id, before, after),
         commit=lambda made: commit(ledger, made.writes, made.audit, allowance),
     )
     return edited.written
+
+
+def with_all_evidence(before: Reported | None, after: Reported) -> Reported:
+    """With what the node showed of the same update before its agent started again: a gate counts that, too, and a
+    coordinator that starts knows it."""
+    if before is None:
+        return after
+    models = {}
+    for name, model in after.models.items():
+        old = before.models.get(name)
+        if old is not None and old.evidence is not None and old.desired_generation == model.desired_generation:
+            earlier = old.earlier_evidence if before.boot_id in ("", after.boot_id) else old.evidence
+            if model.evidence is None:
+                whole = old.evidence
+            else:
+                whole = model.evidence if earlier is None else model.evidence.after(earlier)
+            model = replace(model, evidence=whole, earlier_evidence=earlier)
+        models[name] = model
+    return replace(after, models=models) if models != after.models else after
 
 
 def is_newer(before: Reported | None, after: Reported) -> bool:

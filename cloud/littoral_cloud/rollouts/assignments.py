@@ -22,6 +22,7 @@ from typing import Any
 
 from littoral.budget import Budget
 from littoral.errors import FleetError
+from littoral_cloud.fleet.evidence import NodeEvidence
 from littoral_cloud.fleet.ledger import Doc, Ledger
 
 KIND = "assignment"
@@ -119,6 +120,7 @@ class Assignment:
     chosen_for: Budget | None = None  # what the node might spend when this was chosen
     previous_for: Budget | None = None  # and what it might when `previous` was
     interface: tuple[str, ...] = ()  # what changes for clients of what the node served before, a clause each
+    evidence: NodeEvidence | None = None  # what a node that failed had shown: its report of that ends when it goes back
     schema: int = 1
 
     @property

@@ -100,13 +100,15 @@ class AssignmentBook:
             self.put_off.add(a.wave)
 
     def _note_evidence(self, a: Assignment, node: FleetNode | None) -> None:
-        """What the node has shown of its candidate; stays when the node has gone back, or its agent starts anew."""
+        """What the node has shown of its candidate, which stays when the node has gone back. All of it is in documents, so that a
+        coordinator that starts knows it, too."""
         if a.state in (AssignmentState.PLANNED, AssignmentState.DROPPED, AssignmentState.REFUSED):
             self.evidence.put(a.node_id, None)
             return
         report = node.report(self._model) if node is not None else None
-        if report is not None and report.desired_generation == a.generation and report.evidence is not None:
-            self.evidence.put(a.node_id, report.evidence)
+        its = report.evidence if report is not None and report.desired_generation == a.generation else None
+        if (given := its or a.evidence) is not None:
+            self.evidence.put(a.node_id, given)
 
     def _answer(self, node_id: str, a: Assignment, answer: NodeAnswer | None) -> None:
         if (before := self._answers.pop(node_id, None)) is not None and before is not answer:

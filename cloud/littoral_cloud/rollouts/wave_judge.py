@@ -145,11 +145,11 @@ def _next_batch(seen: RolloutView, left: int, now: float) -> NodesDue:
 
 def failed_nodes(seen: RolloutView, now: float) -> list[Assignment]:
     """Nodes whose candidate still stands, and that failed to take it: a batch of them, with why."""
-    model = seen.rollout.model
+    model, shown = seen.rollout.model, seen.assignments.evidence.nodes
     found = []
     for a in islice(seen.assignments.answered(NodeAnswer.BAD).values(), BATCH_NODES):
         why = bad_end(seen.nodes[a.node_id], model, a.generation) or ""
-        found.append(moved(a, AssignmentEvent.BROKE, now, why=why))
+        found.append(moved(a, AssignmentEvent.BROKE, now, why=why, evidence=shown.get(a.node_id)))
     return found
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from littoral_cloud.fleet.evidence import NodeEvidence
 from littoral_cloud.fleet.ledger import Announcement
 from littoral_cloud.fleet.records import Probation, UpdateState
+from littoral_cloud.rollouts.assignments import AssignmentState
 from littoral_cloud.rollouts.attention import Attention
 from littoral_cloud.rollouts.decide import next_actions
 from littoral_cloud.rollouts.events import RolloutStopped, Waits
@@ -235,3 +236,23 @@ def test_two_bad_nodes_of_many_are_believed_and_so_is_one_of_a_few() -> None:
         ended = run(world, world.start(world.release(1, GOOD), replace(LABELLED, wave_sizes=(len(evidence),))), seconds=200.0)
         assert ended.state is RolloutState.ROLLED_BACK
         assert ended.reason.startswith("gate labelled: ")
+
+
+def test_what_a_node_showed_that_failed_and_went_back_counts_for_a_coordinator_that_starts() -> None:
+    fails = Fate(outcome={GOOD.manifest_digest: UpdateState.ROLLED_BACK})
+    world = world_of(WELL, FEW, FEW, FEW, fates={2: fails})
+    policy = replace(LABELLED, gates={"labelled": 0.02, "probation": 0.5, "agreement": 0.9}, wave_sizes=(4,))
+    id = world.start(world.release(1, GOOD), policy)
+    while not any(a.state is AssignmentState.FAILED for a in world.assignments(id).values()):
+        world.control()
+        world.tick(1.0)
+    [failed] = [node_id for node_id, a in world.assignments(id).items() if a.state is AssignmentState.FAILED]
+    for _ in range(20):
+        world.tick(1.0)  # it goes back
+    actor = world.actors[failed]
+    assert actor.report is not None
+    actor.report = replace(actor.report, evidence=None)  # of that it has shown nothing
+    world.say(actor)
+    shown = world.snapshot().of(id).assignments.evidence.nodes  # read anew, as after kill -9
+    assert shown[failed] == FEW
+    assert "on 4,600 labelled examples" in verdicts_of(world.snapshot().of(id))["labelled"].why

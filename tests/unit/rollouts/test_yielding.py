@@ -194,7 +194,8 @@ def test_whatever_starts_when_all_end_and_no_node_is_told_by_an_older_one_after_
     plan: tuple[World, list[tuple[float, RolloutPolicy]]], dies: int
 ) -> None:
     world, starts = plan
-    noon_at, ids = world.now, []
+    noon_at = world.now
+    ids: list[str] = []
     releases = [world.release(n, artifact(f"r{n}", accuracy=0.98 + n / 1_000)) for n in (1, 2, 3)]
     told: dict[str, float] = {}
     written = -1
