@@ -69,6 +69,7 @@ from littoral_cloud.teacher_service.service import TeacherService
 from littoral_cloud.trust.anchors_keeper import AnchorsKeeper
 from littoral_cloud.trust.ca import DAY_S
 from littoral_cloud.web.app import operators_listening
+from littoral_cloud.webhooks.sender import WebhookSender
 
 log = logging.getLogger(__name__)
 
@@ -205,6 +206,7 @@ def _controllers(core: Core, hub: SessionHub, fleet: SeenFleet, teachers: Teache
         "quarantine": QuarantineController(core.ledger, view, left_out, core.clock, rng).run(),
         "retention": Retention(core.ledger, parts_of(core, view), core.clock, rng).run(),
     }
+    running["webhooks"] = WebhookSender(core.ledger, core.clock, rng).run()
     if settings.auto_loop:
         running["loop"] = Loop(core, view, rng).run()
     return running

@@ -41,6 +41,7 @@ NOUNS = {
     "run": "Manage federated runs.",
     "sample": "Read the escalations of nodes, with both answers.",
     "simulate": "Simulate a fleet: what a policy would do to it.",
+    "webhook": "Send events to other systems.",
     "fleet": "Show or change which keys and blobs are the fleet's.",
     "audit": "Read and verify the audit trail.",
     "doctor": "Check this machine and the running coordinator.",

@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import APIRouter, Depends, FastAPI
 
 from littoral import __version__
-from littoral_cloud.api.rest import admissions, cohorts, events, health, nodes, operators, rollouts, tokens
+from littoral_cloud.api.rest import admissions, cohorts, events, health, nodes, operators, rollouts, tokens, webhooks
 from littoral_cloud.api.rest.access import refuse_paths_without_role
 from littoral_cloud.api.rest.calls import HttpCalls
 from littoral_cloud.api.rest.failures import ErrorBody, add_failures
@@ -20,7 +20,16 @@ ERRORS: dict[int | str, dict[str, Any]] = {
     "default": {"model": ErrorBody, "description": "Every refusal has this body."},
     422: {"model": ErrorBody, "description": "Something in the request is wrong."},
 }
-ROUTERS = (nodes.router, admissions.router, cohorts.router, rollouts.router, tokens.router, operators.router, events.router)
+ROUTERS = (
+    nodes.router,
+    admissions.router,
+    cohorts.router,
+    rollouts.router,
+    tokens.router,
+    operators.router,
+    events.router,
+    webhooks.router,
+)
 
 
 def guarded(app: FastAPI) -> Asgi:
