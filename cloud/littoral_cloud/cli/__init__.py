@@ -31,6 +31,7 @@ NOUNS = {
     "compress": "Search for the best students inside a budget.",
     "login": "Use the fleet of a coordinator on another machine.",
     "logout": "Forget the coordinator that login named.",
+    "page": "Open the page: the fleet in a browser.",
     "operator": "Manage the tokens of operators.",
     "token": "Manage join tokens for new nodes.",
     "node": "Manage the nodes of the fleet.",

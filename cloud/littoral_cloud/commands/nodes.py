@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any
 
+from littoral.errors import BadInput
 from littoral_cloud.commands.paging import behind, cursor
 from littoral_cloud.commands.use_case import Office, use_case
 from littoral_cloud.fleet import nodes as fleet
 from littoral_cloud.fleet.nodes import NodeView, ServedModel
+from littoral_cloud.fleet.profile import PRESENCE
+from littoral_cloud.fleet.quarantine import KIND as TROUBLE
 from littoral_cloud.fleet.quarantine import Quarantine
-from littoral_cloud.fleet.records import Node, load
+from littoral_cloud.fleet.records import Enrolment, Node, Presence
+from littoral_cloud.fleet.view import FleetView
+from littoral_cloud.health.fleet_counts import state_of
 from littoral_cloud.quarantine import commands as quarantines
 from littoral_cloud.terminal.text import when
 from littoral_cloud.trust.people import Caller, Role
 
 LIST = "nodes"
-_PAGE = 200
-"""Nodes whose documents are read at one time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,45 +82,106 @@ class NodeFilter:
     labels: Mapping[str, str] = field(default_factory=dict)
     state: str = ""
     model: str = ""
+    text: str = ""  # in its name or id, in any case
 
     def has_labels(self, labels: Mapping[str, str]) -> bool:
         return all(labels.get(key) == value for key, value in self.labels.items())
 
-    def takes(self, view: NodeView) -> bool:
+    def takes(self, node: Node, state: str, models: Iterable[str]) -> bool:
         return (
-            self.has_labels(view.node.labels)
-            and (not self.state or self.state in view.state.split(", "))
-            and (not self.model or any(model.model == self.model for model in view.models))
+            self.has_labels(node.labels)
+            and (not self.text or self.text.lower() in node.name.lower() or self.text.lower() in node.node_id)
+            and (not self.state or self.state in state.split(", "))
+            and (not self.model or self.model in models)
         )
 
 
+class NodeOrder(StrEnum):
+    NAME = "name"
+    STATE = "state"
+    SINCE = "since"  # its last connect or disconnect
+
+
 @use_case("node.list", Role.VIEWER)
-async def page(office: Office, caller: Caller, *, which: NodeFilter, after: str, limit: int) -> NodePage:
-    """The next nodes, by name."""
-    now, found = office.core.clock(), list[NodeView]()
-    waiting = await _ids_after(office, behind(LIST, after), which, caller)
-    for start in range(0, len(waiting), _PAGE):
-        some = await fleet.view_nodes_of(office.core.ledger, waiting[start : start + _PAGE], now)
-        found += [view for view in some if which.takes(view)]
-        if len(found) > limit:
-            break
-    more, found = len(found) > limit, found[:limit]
-    return NodePage(items=tuple(_shown(view, now) for view in found), next=cursor(LIST, found[-1].node.name if more else ""))
+async def page(
+    office: Office, caller: Caller, *, which: NodeFilter, after: str, limit: int, order: NodeOrder = NodeOrder.NAME
+) -> NodePage:
+    """The next nodes, in an order; by name where that is equal. By name, what is looked at does not grow with the fleet."""
+    now, place = office.core.clock(), behind(LIST, after)
+    if order is NodeOrder.NAME:
+        rows = await _behind_name(office, which, caller, place, limit, now)
+    else:
+        rows = await _in_order(office, which, caller, order, place, now)
+    some = rows[:limit]
+    shown = [_shown(view, now) for view in await fleet.view_nodes_of(office.core.ledger, [id for *_, id in some], now)]
+    there = "" if len(rows) <= limit else some[-1][1] if order is NodeOrder.NAME else f"{order}={some[-1][0]}={some[-1][1]}"
+    return NodePage(items=tuple(shown), next=cursor(LIST, there))
 
 
-async def _ids_after(office: Office, after: str, which: NodeFilter, caller: Caller) -> Sequence[str]:
-    """Of nodes behind a name whose labels match, by name."""
+_Row = tuple[str, str, str]
+"""Of a node: what it is ordered by before its name, its name, its id."""
 
-    def matches(node: Node) -> bool:
-        return which.has_labels(node.labels) and caller.scope.has_node(node.labels)
 
+async def _behind_name(office: Office, which: NodeFilter, caller: Caller, name: str, limit: int, now: float) -> list[_Row]:
+    """One more than `limit`, where there is one."""
+    found: list[_Row] = []
     if office.view is not None and office.names is not None:
         await office.view.ready()
-        nodes = office.view.of("node")
-        return [id for id in office.names.after(after) if matches(nodes[id].record)]
-    every = [load(Node, doc) for doc in await office.core.ledger.all("node")]
-    every.sort(key=lambda node: (node.name, node.node_id))
-    return [node.node_id for node in every if node.name > after and matches(node)]
+        for id in office.names.after(name):
+            node, state, models = _seen(office.view, id, now)
+            if caller.scope.has_node(node.labels) and which.takes(node, state, models):
+                found.append(("", node.name, id))
+                if len(found) > limit:
+                    break
+        return found
+    rows = await _of_ledger(office, which, caller, NodeOrder.NAME, now)
+    return [row for row in rows if row[1] > name]
+
+
+async def _in_order(office: Office, which: NodeFilter, caller: Caller, order: NodeOrder, place: str, now: float) -> list[_Row]:
+    """All behind a place. Raises BadInput where the place is of another order."""
+    if office.view is None:
+        rows = await _of_ledger(office, which, caller, order, now)
+    else:
+        await office.view.ready()
+        rows = []
+        for id, held in office.view.of("node").items():
+            node, state, models = _seen(office.view, id, now)
+            if caller.scope.has_node(node.labels) and which.takes(node, state, models):
+                presence = office.view.of(PRESENCE).get(id)
+                rows.append((_key(order, state, presence.record if presence else None), held.record.name, id))
+        rows.sort()
+    if not place:
+        return rows
+    of, _, rest = place.partition("=")
+    key, equals, name = rest.partition("=")
+    if of != order or not equals:
+        raise BadInput(f"after: {place[:80]!r} is no place in this order", hint="begin at the first page")
+    return rows[bisect_right(rows, (key, name, "\U0010ffff")) :]
+
+
+async def _of_ledger(office: Office, which: NodeFilter, caller: Caller, order: NodeOrder, now: float) -> list[_Row]:
+    rows = []
+    for view in await fleet.view_nodes(office.core.ledger, now):
+        models = [model.model for model in view.models]
+        if caller.scope.has_node(view.node.labels) and which.takes(view.node, view.state, models):
+            rows.append((_key(order, view.state, view.presence), view.node.name, view.node.node_id))
+    return sorted(rows)
+
+
+def _key(order: NodeOrder, state: str, presence: Presence | None) -> str:
+    since = presence.since if presence else 0.0
+    return {NodeOrder.NAME: "", NodeOrder.STATE: state, NodeOrder.SINCE: f"{since:017.6f}"}[order]
+
+
+def _seen(view: FleetView, id: str, now: float) -> tuple[Node, str, Iterable[str]]:
+    """A node, its state as NodeView has it, and its models."""
+    held, trouble, reported = view.of(PRESENCE).get(id), view.of(TROUBLE).get(id), view.of("reported").get(id)
+    node: Node = view.of("node")[id].record
+    state = state_of(node, held.record if held else None, now)
+    if node.enrolment is Enrolment.ACCEPTED and trouble is not None and trouble.record.quarantine is not None:
+        state += ", quarantined"
+    return node, state, reported.record.models if reported else ()
 
 
 async def found_node(office: Office, caller: Caller, name_or_id: str) -> Node:

@@ -14,8 +14,8 @@ from littoral_cloud.api.rest.app import guarded, rest_app
 from littoral_cloud.api.rest.listener import socket_api, tls_api
 from littoral_cloud.commands.use_case import Office
 from littoral_cloud.local.discovery import api_socket
-from littoral_cloud.web.pages import add_pages
 from littoral_cloud.web.provider_paths import add_provider
+from littoral_cloud.web.site import add_pages
 
 
 def web_app(office: Office) -> FastAPI:

@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import APIRouter, Depends, FastAPI
 
 from littoral import __version__
-from littoral_cloud.api.rest import admissions, cohorts, events, health, nodes, operators, rollouts, tokens, webhooks
+from littoral_cloud.api.rest import admissions, cohorts, events, health, nodes, operators, rollouts, sessions, tokens, webhooks
 from littoral_cloud.api.rest.access import refuse_paths_without_role
 from littoral_cloud.api.rest.calls import HttpCalls
 from littoral_cloud.api.rest.failures import ErrorBody, add_failures
@@ -27,6 +27,7 @@ ROUTERS = (
     rollouts.router,
     tokens.router,
     operators.router,
+    sessions.router,
     events.router,
     webhooks.router,
 )

@@ -11,7 +11,7 @@ from littoral.errors import BadInput
 from littoral_cloud.api.rest.access import HereDep, needs
 from littoral_cloud.api.rest.paging import AfterQuery, LimitQuery
 from littoral_cloud.commands import nodes
-from littoral_cloud.commands.nodes import NodeFilter, NodePage, NodeShown
+from littoral_cloud.commands.nodes import NodeFilter, NodeOrder, NodePage, NodeShown
 
 router = APIRouter(prefix="/nodes", tags=["nodes"])
 
@@ -22,11 +22,13 @@ async def page(
     label: Annotated[list[str], Query(description="KEY:VALUE (repeatable)")] = [],  # noqa: B006
     state: str = "",
     model: str = "",
+    text: Annotated[str, Query(description="Of its name or id, in any case")] = "",
+    order: NodeOrder = NodeOrder.NAME,
     after: AfterQuery = "",
     limit: LimitQuery = 50,
 ) -> NodePage:
-    which = NodeFilter(labels=dict(map(_label, label)), state=state, model=model)
-    return await nodes.page(here.office, here.caller, which=which, after=after, limit=limit)
+    which = NodeFilter(labels=dict(map(_label, label)), state=state, model=model, text=text)
+    return await nodes.page(here.office, here.caller, which=which, after=after, limit=limit, order=order)
 
 
 @router.get("/{node}", **needs(nodes.show))

@@ -1,0 +1,20 @@
+"""All pages, added to the application that has the API."""
+
+from __future__ import annotations
+
+from fastapi import FastAPI
+from fastapi.staticfiles import StaticFiles
+
+from littoral_cloud.web.failures import add_page_failures
+from littoral_cloud.web.pages import changes, entering, fleet, start
+from littoral_cloud.web.render import HERE
+
+PAGES = (entering.router, start.router, fleet.router, changes.router)
+
+
+def add_pages(app: FastAPI) -> None:
+    """Who is not signed in is sent to the sign-in page."""
+    for router in PAGES:
+        app.include_router(router)
+    app.mount("/static", StaticFiles(directory=HERE / "static"), name="static")
+    add_page_failures(app)

@@ -1,0 +1,74 @@
+"""Who looks at a page, and whether a form came from a page of ours.
+
+A browser's form cannot send a header, so that the secret of the session comes in a field; a request for data (htmx) of a page
+may send the header of the API.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from fastapi import Depends, Request
+from fastapi.responses import HTMLResponse
+
+from littoral_cloud.api.rest.access import ACCEPTED, COOKIE, CSRF_HEADER, OPEN, USER, Here, here_of
+from littoral_cloud.commands.use_case import Office
+from littoral_cloud.trust.people import Caller, Denied, NotSignedIn, Role
+from littoral_cloud.trust.web_sessions import right_form, session_of
+from littoral_cloud.web.render import rendered
+
+CSRF_FIELD = "form_secret"
+OPEN_PAGE: dict[str, Any] = {"openapi_extra": {"x-role": OPEN}}
+_SAFE = frozenset({"GET", "HEAD"})
+
+
+@dataclass(frozen=True, slots=True)
+class Visitor:
+    """`form_secret`: what the forms of this visitor's pages carry."""
+
+    office: Office
+    caller: Caller
+    form_secret: str
+    path: str
+    query: str
+
+    @property
+    def here(self) -> Here:
+        return Here(self.office, self.caller)
+
+    def may(self, role: str) -> bool:
+        return self.caller.role.includes(Role(role))
+
+    def page(self, template: str, status: int = 200, **values: Any) -> HTMLResponse:
+        return rendered(template, status, visitor=self, **values)
+
+
+async def visitor_of(request: Request) -> Visitor:
+    """Raises NotSignedIn; Denied where a form does not come from a page of ours."""
+    path, query = request.url.path, request.url.query
+    by_browser = COOKIE in request.cookies and "authorization" not in request.headers
+    if not by_browser or (request.client is not None and request.client.host.startswith(USER)):
+        here = await here_of(request)
+        return Visitor(here.office, here.caller, "", path, query)
+    office: Office = request.app.state.office
+    caller, session = await session_of(office.core.ledger, request.cookies[COOKIE], office.core.clock())
+    if request.method not in _SAFE:
+        given = request.headers.get(CSRF_HEADER, "")
+        if not given:
+            given = str((await request.form()).get(CSRF_FIELD, ""))
+        if not right_form(session, given):
+            raise Denied("form: is not from a page of this session", hint="reload the page, and do it again")
+    request.scope[ACCEPTED] = True
+    return Visitor(office, caller, session.csrf, path, query)
+
+
+async def visitor_if_any(request: Request) -> Visitor | None:
+    """For a page of an error."""
+    try:
+        return await visitor_of(request)
+    except (NotSignedIn, Denied):
+        return None
+
+
+VisitorDep = Annotated[Visitor, Depends(visitor_of)]

@@ -1,0 +1,187 @@
+"""The page in a real browser, over one coordinator and one fleet for all tests of this file."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import Browser, BrowserContext, Page
+
+from littoral_cloud.trust.people import Caller, Role
+from littoral_cloud.trust.web_sessions import create_link
+from tests.kit.browser import running_browser
+from tests.kit.cloud import Cloud, running_cloud
+from tests.kit.page_world import MARKUP, seed
+
+pytestmark = [pytest.mark.asyncio(loop_scope="module")]
+
+AXE = Path(__file__).parents[1] / "vendor" / "axe.min.js"
+HOSTILE = "0000003b"
+"""The id of the node that has markup in every field."""
+PAGES = ("/", "/fleet", "/fleet/00000009", f"/fleet/{HOSTILE}", "/fleet/00000009/quarantine", "/fleet/no-such-node")
+
+
+@dataclass(slots=True)
+class Stage:
+    """`seen`: the address of each request; `wrong`: errors of scripts, dialogs, and what the policy refused."""
+
+    cloud: Cloud
+    browser: Browser
+    seen: list[str] = field(default_factory=list)
+    wrong: list[str] = field(default_factory=list)
+
+    @property
+    def base(self) -> str:
+        return f"https://{self.cloud.serving.api}"
+
+    async def link(self, role: Role = Role.ADMIN) -> str:
+        caller = Caller(name=f"ada-{role}", role=role)
+        code = await create_link(self.cloud.core.ledger, caller, time.time(), secrets.token_urlsafe)  # noqa: TID251 - a shell
+        return f"{self.base}/enter?code={code}"
+
+    @asynccontextmanager
+    async def visit(self, role: Role = Role.ADMIN, *, scripts: bool = True, dark: bool = False) -> AsyncIterator[Page]:
+        """A page of somebody who has signed in."""
+        context = await self.browser.new_context(
+            ignore_https_errors=True,
+            java_script_enabled=scripts,
+            color_scheme="dark" if dark else "light",
+            viewport={"width": 1280, "height": 900},
+        )
+        try:
+            page = await self.watched(context)
+            await page.goto(await self.link(role))
+            yield page
+        finally:
+            await context.close()
+
+    async def watched(self, context: BrowserContext) -> Page:
+        page = await context.new_page()
+        page.on("request", lambda request: self.seen.append(request.url))
+        page.on("pageerror", lambda error: self.wrong.append(str(error)))
+        page.on("dialog", lambda dialog: self.wrong.append(f"dialog {dialog.message}"))
+        page.on("console", lambda line: self.wrong.append(line.text) if "Content Security Policy" in line.text else None)
+        return page
+
+
+@pytest.fixture(scope="module")
+def seeded() -> int:
+    return 60
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def stage(tmp_path_factory: pytest.TempPathFactory, seeded: int) -> AsyncIterator[Stage]:
+    async with AsyncExitStack() as stack:
+        browser = await stack.enter_async_context(running_browser())
+        cloud = await stack.enter_async_context(running_cloud(tmp_path_factory.mktemp("c")))
+        await seed(cloud.core, tmp_path_factory.mktemp("made"), seeded)
+        yield Stage(cloud, browser)
+
+
+async def test_the_link_signs_in_once(stage: Stage) -> None:
+    link = await stage.link()
+    context = await stage.browser.new_context(ignore_https_errors=True)
+    page = await stage.watched(context)
+    await page.goto(link)
+    assert urlsplit(page.url).path == "/"
+    assert await page.locator("h1").inner_text() == "Overview"
+    [cookie] = await context.cookies()
+    assert (cookie["httpOnly"], cookie["secure"], cookie["sameSite"]) == (True, True, "Strict")
+    other = await stage.browser.new_context(ignore_https_errors=True)
+    again = await other.new_page()
+    answer = await again.goto(link)
+    assert answer is not None
+    assert answer.status == 401
+    assert "was used" in await again.locator("[role=alert]").inner_text()
+    await asyncio.gather(context.close(), other.close())
+
+
+async def test_every_page_is_accessible_asks_no_other_host_and_runs_no_markup(stage: Stage) -> None:
+    for dark in (False, True):
+        async with stage.visit(dark=dark) as page:
+            for path in PAGES:
+                await page.goto(stage.base + path)
+                assert await violations(page) == [], (path, dark)
+    hosts = {urlsplit(address).netloc for address in stage.seen if not address.startswith("data:")}
+    assert hosts == {stage.cloud.serving.api}
+    assert stage.wrong == []
+
+
+async def violations(page: Page) -> list[str]:
+    """Rules of axe-core that a page breaks, each with the first place."""
+    await page.evaluate(AXE.read_text())
+    found = await page.evaluate("axe.run(document, {resultTypes: ['violations']}).then(r => r.violations)")
+    return [f"{each['id']}: {each['nodes'][0]['html'][:200]}" for each in found]
+
+
+async def test_markup_of_a_node_is_text(stage: Stage) -> None:
+    async with stage.visit() as page:
+        for path in ("/", "/fleet", f"/fleet/{HOSTILE}"):
+            await page.goto(stage.base + path)
+            assert MARKUP[:20] in await page.locator("main").inner_text(), path
+            assert await page.locator("img, script:not([src])").count() == 0
+    assert stage.wrong == []
+
+
+async def test_an_action_asks_in_a_dialog_and_without_scripts_on_a_page(stage: Stage) -> None:
+    async with stage.visit() as page:
+        await page.goto(f"{stage.base}/fleet/00000001")
+        await page.get_by_role("link", name="Quarantine…").click()
+        dialog = page.get_by_role("dialog")
+        await dialog.get_by_label("Why").fill("a worn disk")
+        await dialog.get_by_role("button", name="Put in quarantine").click()
+        await page.get_by_text("The node is in quarantine.").wait_for()
+        assert "a worn disk" in await page.locator("main").inner_text()
+    async with stage.visit(Role.OPERATOR, scripts=False) as page:
+        await page.goto(f"{stage.base}/fleet/00000001")
+        await page.get_by_role("link", name="End quarantine…").click()
+        await page.get_by_role("button", name="End quarantine").click()
+        await page.get_by_text("Updates and rounds reach the node again.").wait_for()
+
+
+async def test_a_form_from_elsewhere_changes_nothing(stage: Stage) -> None:
+    async with stage.visit() as page:
+        address = f"{stage.base}/fleet/00000002/quarantine"
+        answer = await page.request.post(address, form={"reason": "x", "form_secret": "guessed"})
+        assert answer.status == 403
+        answer = await page.request.post(address, form={"reason": "x"})
+        assert answer.status == 403
+        await page.goto(f"{stage.base}/fleet/00000002")
+        assert await page.get_by_role("link", name="Quarantine…").count() == 1
+
+
+async def test_a_viewer_sees_no_actions_and_may_not_do_them(stage: Stage) -> None:
+    async with stage.visit(Role.VIEWER) as page:
+        await page.goto(f"{stage.base}/fleet/00000002")
+        assert await page.locator("a[data-ask]").count() == 0
+        answer = await page.goto(f"{stage.base}/fleet/00000002/quarantine")
+        assert answer is not None
+        assert answer.status == 403
+
+
+async def test_what_changes_shows_up_by_itself_and_filters_work(stage: Stage) -> None:
+    async with stage.visit() as page:
+        await page.goto(f"{stage.base}/fleet?text=cam-quay-00002")
+        await page.get_by_text("Live").wait_for()
+        assert await page.locator("tbody tr").count() == 1
+        async with stage.visit(Role.OPERATOR, scripts=False) as other:
+            await other.goto(f"{stage.base}/fleet/00000002/quarantine")
+            await other.get_by_role("button", name="Put in quarantine").click()
+        await page.locator("tbody").get_by_text("quarantined").wait_for(timeout=10_000)
+        await page.get_by_label("Name").fill("cam-north")
+        await until(lambda: "text=cam-north" in page.url)
+        assert all("north" in name for name in await page.locator("tbody th").all_inner_texts())
+
+
+async def until(true: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not true():  # noqa: ASYNC110 - what a browser does has no event here
+            await asyncio.sleep(0.05)
