@@ -9,7 +9,7 @@ from littoral_cloud.commands.use_case import Office, use_case
 from littoral_cloud.fleet.ledger import news_within
 from littoral_cloud.trust.people import Caller, Role
 
-KINDS = ("node", "presence", "reported", "inputs", "release", "rollout", "run", "audit")
+KINDS = ("node", "presence", "reported", "trouble", "inputs", "release", "rollout", "run", "audit")
 
 
 @dataclass(frozen=True, slots=True)
