@@ -133,6 +133,9 @@ async def test_the_audit_trail_can_be_read_in_pages(ledger: Ledger) -> None:
     first = await ledger.audit(count=2)
     rest = await ledger.audit(after=first[-1].id)
     assert [entry.details["n"] for entry in (*first, *rest)] == [0, 1, 2, 3, 4]
+    newest = await ledger.audit_before(count=2)
+    before = await ledger.audit_before(before=newest[-1].id)
+    assert [entry.details["n"] for entry in (*newest, *before)] == [4, 3, 2, 1, 0]
     with pytest.raises(BadInput, match="after"):
         await ledger.audit(after="yesterday")
 

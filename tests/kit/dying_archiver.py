@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from littoral_cloud.app import audit_archive
-from littoral_cloud.cli import audit, execute
+from littoral_cloud.cli import execute
+from littoral_cloud.commands import audit
 from littoral_cloud.trust.audit_archive import ArchiveStep, AuditArchive
 
 step, data_dir = ArchiveStep(sys.argv[1]), sys.argv[2]

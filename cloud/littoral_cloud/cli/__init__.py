@@ -44,6 +44,7 @@ NOUNS = {
     "simulate": "Simulate a fleet: what a policy would do to it.",
     "webhook": "Send events to other systems.",
     "fleet": "Show or change which keys and blobs are the fleet's.",
+    "events": "Follow what changes in the fleet.",
     "audit": "Read and verify the audit trail.",
     "doctor": "Check this machine and the running coordinator.",
 }

@@ -2,70 +2,117 @@
 
 from __future__ import annotations
 
-import asyncio
-import getpass
-from dataclasses import asdict
+import json
+import re
+import time
+from collections.abc import Mapping
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from littoral.errors import BadInput, Untrusted
-from littoral_cloud.app import audit_archive, open_existing
+from littoral_cloud.cli.command import command
 from littoral_cloud.cli.noun import noun
 from littoral_cloud.cli.token import seconds
-from littoral_cloud.fleet.ledger import AuditEntry, trail
-from littoral_cloud.settings import CloudSettings, load_settings
-from littoral_cloud.terminal.output import DataDirOption, Format, FormatOption, emit, emit_line
+from littoral_cloud.client.fleet_client import PAGE, FleetClient
+from littoral_cloud.terminal.output import Format, FormatOption, emit, emit_line, notice
 from littoral_cloud.terminal.text import printable, when
-from littoral_cloud.trust.audit_archive import FOLDER, LEASE
-from littoral_cloud.trust.audit_check import check_trail
-from littoral_cloud.trust.audit_checkpoint import read_checkpoints
-from littoral_cloud.trust.witness import words
 
 app = noun("Read and verify the audit trail.", "littoral-cloud audit show --follow")
 
 
-@app.command(epilog="Example: littoral-cloud audit show --follow")
-def show(
+@command(app, example="audit show --since 24h --action 'rollout.*' --follow")
+async def show(
+    fleet: FleetClient,
+    since: Annotated[str, typer.Option(help="Lines of the last 24h, 7d, or since a day or time in UTC: 2026-01-31T12:00.")] = "",
+    last: Annotated[int | None, typer.Option(min=1, max=1_000_000, help="Only this many lines, the newest.")] = None,
+    subject: Annotated[str, typer.Option(help="Only lines about this id, or the node of this name.")] = "",
+    action: Annotated[str, typer.Option(help="Only these actions: rollout.started, 'rollout.*'.")] = "",
     follow: Annotated[bool, typer.Option("--follow", help="Print new lines until Ctrl-C.")] = False,
-    data_dir: DataDirOption = None,
     format: FormatOption = Format.TABLE,
 ) -> None:
     """Print the audit trail, oldest line first. JSON has one object on each line."""
-    asyncio.run(_show(load_settings(data_dir=data_dir), follow, format))
+    which = {"since": _since(since) if since else 0.0, "subject": subject, "action": action}
+    async with fleet.events("audit") if follow else nullcontext() as changes:
+        after = await (_print_from("", fleet, which, format) if last is None else _print_newest(last, fleet, which, format))
+        if changes is not None:
+            async for _ in changes:
+                after = await _print_from(after, fleet, which, format)
 
 
-async def _show(settings: CloudSettings, follow: bool, format: Format) -> None:
-    async with open_existing(settings) as core, core.ledger.watch("audit") as announcements:
-        last = "-"
-        for checkpoint in (await read_checkpoints(core.ledger, core.trust.signing_keys()))[-1:]:
-            old = f"{checkpoint.lines_until:,} older lines are in files, the last ones in {checkpoint.folder}/{checkpoint.file}"
-            typer.echo(printable(f"{old} (littoral-cloud audit verify --archived)"), err=True)
-        async for entry in trail(core.ledger, last):
-            last = _print(entry, format)
-        if not follow:
-            return
-        async for _ in announcements:
-            async for entry in trail(core.ledger, last):
-                last = _print(entry, format)
+async def _print_from(after: str, fleet: FleetClient, which: Mapping[str, Any], format: Format) -> str:
+    """Prints the lines behind a place, and gives the place behind those."""
+    begins = not after
+    while True:
+        page = await fleet.get("/audit", **which, after=after, limit=PAGE)
+        if begins:
+            _tell_archived(page)
+        begins = False
+        for line in page["items"]:
+            _print(line, format)
+        after = page["here"] or after
+        if not page["next"]:
+            return after
 
 
-def _print(entry: AuditEntry, format: Format) -> str:
+async def _print_newest(last: int, fleet: FleetClient, which: Mapping[str, Any], format: Format) -> str:
+    """Prints this many lines, oldest first, and gives the place behind those."""
+    lines: list[Any] = []
+    here = after = ""
+    while len(lines) < last:
+        page = await fleet.get("/audit", **which, order="newest", after=after, limit=min(PAGE, last - len(lines)))
+        lines += page["items"]
+        here = here or page["here"]
+        if not (after := page["next"]):
+            break
+    for line in reversed(lines):
+        _print(line, format)
+    return here
+
+
+def _tell_archived(page: Mapping[str, Any]) -> None:
+    if (archived := page["archived"]) is not None:
+        old = f"{archived['lines']:,} older lines are in files, the last ones in {archived['file']}"
+        notice(f"{old} (littoral-cloud audit verify --archived)")
+
+
+def _print(line: Mapping[str, Any], format: Format) -> None:
     if format == Format.JSON:
-        emit_line(entry)
-    else:
-        details = " ".join(f"{name}={value}" for name, value in entry.details.items())
-        emit(printable(f"{when(entry.at)}  {entry.action:<28}  {entry.subject}  by {entry.actor}  {details}".rstrip()))
-    return entry.id
+        emit_line(line)
+        return
+    names = line["names"]
+    details = " ".join(f"{name}={value}" for name, value in line["details"].items())
+    text = f"{line['action']:<28}  {line['subject']}  by {line['actor']}  {details}".rstrip()
+    if names:
+        ids = "|".join(map(re.escape, sorted(names, key=len, reverse=True)))
+        text = re.sub(rf"(?<![\w:-])(?:{ids})(?![\w-])", lambda found: f"{found[0]} ({names[found[0]]})", text)
+    emit(printable(f"{when(line['at'])}  {text}"))
 
 
-@app.command("verify", epilog="Example: littoral-cloud audit verify --head 9f2c...")
-def verify_(
+@command(app, example="audit export --since 30d > audit.jsonl")
+async def export(
+    fleet: FleetClient,
+    since: Annotated[str, typer.Option(help="Lines of the last 24h, 7d, or since a day or time in UTC: 2026-01-31T12:00.")] = "",
+    archived: Annotated[bool, typer.Option("--archived", help="Also the lines that are in files, in front.")] = False,
+    format: FormatOption = Format.JSON,
+) -> None:
+    """Print every line as it is in the chain, oldest first: one JSON object on each line, for other systems."""
+    async with fleet.lines("/audit/export", since=_since(since) if since else 0.0, archived=archived) as lines:
+        async for line in lines:
+            if format == Format.JSON:
+                print(line)
+            else:
+                _print(json.loads(line) | {"names": {}}, format)
+
+
+@command(app, "verify", example="audit verify --head 9f2c...")
+async def verify_(
+    fleet: FleetClient,
     head: Annotated[str, typer.Option(help="A head that an earlier verify printed; it must be in the trail.")] = "",
     archived: Annotated[bool, typer.Option("--archived", help="Read and verify the archived files, too.")] = False,
-    data_dir: DataDirOption = None,
     format: FormatOption = Format.TABLE,
 ) -> None:
     """Verify the hash chain of all lines and print its head. Keep the head elsewhere, for --head.
@@ -73,25 +120,19 @@ def verify_(
     It starts from the newest signed checkpoint, if lines were archived. DATA/audit-head.json holds a recent line outside of
     Redis: the trail was cut off where it lacks that line.
     """
-    asyncio.run(_verify(load_settings(data_dir=data_dir), head, archived, format))
+    found = await fleet.get("/audit/verify", head=head, archived=archived)
+    problem, hint = found.pop("problem"), found.pop("hint")
+    if not found["whole"]:
+        raise Untrusted(problem, hint=hint)
+    emit(found, format)
 
 
-async def _verify(settings: CloudSettings, wanted: str, archived: bool, format: Format) -> None:
-    async with open_existing(settings) as core:
-        folder = settings.data_dir / FOLDER if archived else None
-        found = await check_trail(core.ledger, core.trust.signing_keys(), wanted=wanted, folder=folder)
-        missing = await core.witness.missing(core.ledger)
-    if missing:
-        raise Untrusted(words(missing, core.witness.path), hint="compare with a backup of Redis")
-    emit({**asdict(found), "whole": True}, format)
-
-
-@app.command(epilog="Example: littoral-cloud audit archive --older-than 90d")
-def archive(
+@command(app, example="audit archive --older-than 90d")
+async def archive(
+    fleet: FleetClient,
     before: Annotated[str, typer.Option(help="Lines from before this day, or this time in UTC: 2026-01-31T12:00.")] = "",
     older_than: Annotated[str, typer.Option(help="Lines older than this: 24h, 90d.")] = "",
-    to: Annotated[Path | None, typer.Option(help=f"A folder for the files. Default: DATA/{FOLDER}.", show_default=False)] = None,
-    data_dir: DataDirOption = None,
+    to: Annotated[Path | None, typer.Option(help="A folder for the files. Default: DATA/audit.", show_default=False)] = None,
     format: FormatOption = Format.TABLE,
 ) -> None:
     """Move old lines of the audit trail from Redis into files.
@@ -99,35 +140,27 @@ def archive(
     A signed checkpoint says what is in each file, so that `audit verify` goes on from it. Safe while the coordinator runs, and
     safe to stop: the same command continues.
     """
-    settings = load_settings(data_dir=data_dir)
     if bool(before) == bool(older_than):
         raise BadInput("audit archive: give --before or --older-than", hint="like --older-than 90d")
-    age_s = seconds(older_than, "--older-than") if older_than else None
-    asyncio.run(_archive(settings, age_s, _time_of(before) if before else 0.0, to, format))
+    body = {
+        "before": _time_of(before, "--before") if before else None,
+        "older_than_s": seconds(older_than, "--older-than") if older_than else None,
+        "to": str(to.resolve()) if to is not None else "",
+    }
+    emit(await fleet.post("/audit/archive", body), format)
 
 
-async def _archive(settings: CloudSettings, age_s: float | None, before: float, to: Path | None, format: Format) -> None:
-    async with open_existing(settings) as core:
-        archive = audit_archive(core, to)
-        async with core.ledger.lease(LEASE) as fence:
-            until = before if age_s is None else core.clock() - age_s
-            made = await archive.archive(until, fence, actor=getpass.getuser())
-    rows = [
-        {
-            "file": str(Path(each.folder, each.file)),
-            "lines": each.lines,
-            "first": each.first,
-            "last": each.last,
-            "bytes": each.file_bytes,
-        }
-        for each in made
-    ]
-    emit(rows, format)
+def _since(text: str) -> float:
+    """Seconds since 1970-01-01 UTC."""
+    if re.fullmatch(r"\d+[smhd]", text, re.ASCII):
+        now = time.time()  # noqa: TID251 - the command line is where the clock comes in
+        return max(0.0, now - seconds(text, "--since"))
+    return _time_of(text, "--since")
 
 
-def _time_of(text: str) -> float:
+def _time_of(text: str, option: str) -> float:
     try:
         found = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise BadInput(f"--before: {text!r} is no day or time", hint="like 2026-01-31 or 2026-01-31T12:00") from error
-    return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
+        return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError) as error:
+        raise BadInput(f"{option}: {text[:80]!r} is no day or time", hint="like 2026-01-31 or 2026-01-31T12:00") from error

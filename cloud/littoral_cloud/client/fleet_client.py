@@ -41,7 +41,7 @@ PAGE = 1_000
 """Things of one request."""
 FOLDER = "LITTORAL_DATA_DIR"
 
-Query = Mapping[str, str | int | float | Sequence[str] | None]
+QueryValue = str | int | float | Sequence[str] | None
 
 
 def part(text: str) -> str:
@@ -56,7 +56,7 @@ class FleetClient:
         self._http = http
         self.where = where
 
-    async def get(self, path: str, **query: str | int | float | Sequence[str] | None) -> Any:
+    async def get(self, path: str, **query: QueryValue) -> Any:
         return await self._ask("GET", path, query)
 
     async def post(self, path: str, body: Mapping[str, Any] | None = None) -> Any:
@@ -68,7 +68,7 @@ class FleetClient:
     async def delete(self, path: str) -> Any:
         return await self._ask("DELETE", path, {})
 
-    async def every(self, path: str, **query: str | int | float | Sequence[str] | None) -> list[Any]:
+    async def every(self, path: str, **query: QueryValue) -> list[Any]:
         """All things of a list that comes in pages."""
         found: list[Any] = []
         after = ""
@@ -79,27 +79,31 @@ class FleetClient:
                 return found
 
     @asynccontextmanager
-    async def events(self, *kinds: str) -> AsyncIterator[AsyncIterator[Mapping[str, Any]]]:
-        """What changes, from the moment the context is entered: "kind", "id" and "generation" of each."""
+    async def lines(self, path: str, **query: QueryValue) -> AsyncIterator[AsyncIterator[str]]:
+        """The lines of an answer, as they come."""
         import httpx
 
         try:
-            async with self._http.stream("GET", f"{PATHS}/events", params={"kind": kinds}, timeout=None) as answer:
+            async with self._http.stream("GET", PATHS + path, params=_given(query), timeout=None) as answer:
                 if answer.is_error:
                     await answer.aread()
                     raise error_from(answer)
-                lines = answer.aiter_lines()
-                await anext(lines)  # ": open"
-                yield _changes(lines)
+                yield answer.aiter_lines()
         except httpx.HTTPError as error:
             raise self._away(error) from error
 
-    async def _ask(self, method: str, path: str, query: Query, body: Mapping[str, Any] | None = None) -> Any:
+    @asynccontextmanager
+    async def events(self, *kinds: str) -> AsyncIterator[AsyncIterator[Mapping[str, Any]]]:
+        """What changes, from the moment the context is entered: "kind", "id" and "generation" of each."""
+        async with self.lines("/events", kind=kinds) as lines:
+            await anext(lines)  # ": open"
+            yield _changes(lines)
+
+    async def _ask(self, method: str, path: str, query: Mapping[str, QueryValue], body: Mapping[str, Any] | None = None) -> Any:
         import httpx
 
-        given = {name: value for name, value in query.items() if value is not None}
         try:
-            answer = await self._http.request(method, PATHS + path, params=given, json=body)
+            answer = await self._http.request(method, PATHS + path, params=_given(query), json=body)
         except httpx.HTTPError as error:
             raise self._away(error) from error
         if answer.is_error:
@@ -108,6 +112,10 @@ class FleetClient:
 
     def _away(self, error: Exception) -> FleetError:
         return Unavailable(f"coordinator at {self.where}: {error or type(error).__name__}", hint="littoral-cloud doctor")
+
+
+def _given(query: Mapping[str, QueryValue]) -> dict[str, Any]:
+    return {name: value for name, value in query.items() if value is not None}
 
 
 async def _changes(lines: AsyncIterator[str]) -> AsyncIterator[Mapping[str, Any]]:

@@ -227,6 +227,10 @@ class Ledger(Protocol):
         """Lines after an id, oldest first."""
         ...
 
+    async def audit_before(self, *, before: str = "+", count: int = 1000) -> Sequence[AuditEntry]:
+        """Lines before an id, newest first; "+": from the newest."""
+        ...
+
     async def audit_last(self) -> AuditEntry | None:
         """The newest line; None before the first."""
         ...

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -159,6 +159,11 @@ class MemoryLedger:
         trail = self._chained()
         first = 0 if after == "-" else bisect_right(trail, _number(after), key=lambda entry: _number(entry.id))
         return trail[first : first + count]
+
+    async def audit_before(self, *, before: str = "+", count: int = 1000) -> Sequence[AuditEntry]:
+        trail = self._chained()
+        end = len(trail) if before == "+" else bisect_left(trail, _number(before), key=lambda entry: _number(entry.id))
+        return trail[max(0, end - count) : end][::-1]
 
     async def audit_last(self) -> AuditEntry | None:
         trail = self._chained()

@@ -23,12 +23,12 @@ from littoral_cloud.store.commits import Commits
 from littoral_cloud.store.connection import Connections, Endpoint
 from littoral_cloud.store.leases import Leases
 from littoral_cloud.store.reads import MOST_DOCUMENTS, Reads
-from littoral_cloud.store.scripts import AUDIT, AUDIT_LAST, CUT_AUDIT, PAGE, PAGE_IN_ORDER, SCAN, TOUCH
+from littoral_cloud.store.scripts import AUDIT, AUDIT_BEFORE, CUT_AUDIT, PAGE, PAGE_IN_ORDER, SCAN, TOUCH
 from littoral_cloud.trust.audit_chain import GENESIS
 
 _KIND = re.compile(r"[a-z][a-z0-9_-]{0,62}")
 _FIELD = re.compile(r"[a-z][a-z0-9_]{0,62}")
-_STREAM_ID = re.compile(r"-|\d+(-\d+)?")
+_STREAM_ID = re.compile(r"\d{1,20}(-\d{1,20})?")
 
 
 class RedisLedger:
@@ -154,15 +154,17 @@ class RedisLedger:
         return self._leases.hold(name, ttl_s)
 
     async def audit(self, *, after: str = "-", count: int = 1000) -> Sequence[AuditEntry]:
-        if not _STREAM_ID.fullmatch(after):
-            raise BadInput(f"after: {after!r} is not the id of an audit line", hint='give "-" or "milliseconds-sequence"')
-        start = "-" if after == "-" else f"({after}"
+        start = "-" if after == "-" else f"({_stream_id('after', after)}"
         found = await self._connections.run(AUDIT, [self._key("audit")], [start, count])
         return [_entry(id, fields) for id, fields in found]
 
+    async def audit_before(self, *, before: str = "+", count: int = 1000) -> Sequence[AuditEntry]:
+        end = "+" if before == "+" else f"({_stream_id('before', before)}"
+        found = await self._connections.run(AUDIT_BEFORE, [self._key("audit")], [end, count])
+        return [_entry(id, fields) for id, fields in found]
+
     async def audit_last(self) -> AuditEntry | None:
-        found = await self._connections.run(AUDIT_LAST, [self._key("audit")], [])
-        return _entry(*found[0]) if found else None
+        return next(iter(await self.audit_before(count=1)), None)
 
     async def audit_head(self) -> str:
         head: bytes | None = await self._connections.command("GET", self._key("audit-head"))
@@ -184,6 +186,12 @@ class RedisLedger:
 
     def _key(self, *parts: str) -> str:
         return ":".join((f"{{{self._fleet}}}", *parts))
+
+
+def _stream_id(field: str, id: str) -> str:
+    if not _STREAM_ID.fullmatch(id) or max(map(int, id.split("-"))) >= 2**64:
+        raise BadInput(f"{field}: {id[:80]!r} is not the id of an audit line", hint='give "milliseconds-sequence"')
+    return id
 
 
 def _check(change: Change) -> None:

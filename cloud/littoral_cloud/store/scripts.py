@@ -151,8 +151,8 @@ PAGE = Script("return redis.call('HSCAN', KEYS[1], ARGV[1], 'COUNT', ARGV[2])")
 # KEYS 1 audit stream   ARGV 1 start, "-" or "(ID"  2 count
 AUDIT = Script("return redis.call('XRANGE', KEYS[1], ARGV[1], '+', 'COUNT', ARGV[2])")
 
-# KEYS 1 audit stream
-AUDIT_LAST = Script("return redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)")
+# KEYS 1 audit stream   ARGV 1 the id before which  2 how many
+AUDIT_BEFORE = Script("return redis.call('XREVRANGE', KEYS[1], ARGV[1], '-', 'COUNT', ARGV[2])")
 
 # KEYS 1 audit stream   ARGV 1 id of the last line to cut  2 its chain  3 the first id after it
 # Gives {"cut", how many} or {"other"} where that line is missing or has another chain. A repeated one cuts nothing.

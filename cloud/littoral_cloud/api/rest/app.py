@@ -7,7 +7,19 @@ from typing import Any
 from fastapi import APIRouter, Depends, FastAPI
 
 from littoral import __version__
-from littoral_cloud.api.rest import admissions, cohorts, events, health, nodes, operators, rollouts, sessions, tokens, webhooks
+from littoral_cloud.api.rest import (
+    admissions,
+    audit,
+    cohorts,
+    events,
+    health,
+    nodes,
+    operators,
+    rollouts,
+    sessions,
+    tokens,
+    webhooks,
+)
 from littoral_cloud.api.rest.access import refuse_paths_without_role
 from littoral_cloud.api.rest.calls import HttpCalls
 from littoral_cloud.api.rest.failures import ErrorBody, add_failures
@@ -23,12 +35,13 @@ ERRORS: dict[int | str, dict[str, Any]] = {
 ROUTERS = (
     nodes.router,
     admissions.router,
+    audit.router,
     cohorts.router,
-    rollouts.router,
-    tokens.router,
-    operators.router,
-    sessions.router,
     events.router,
+    operators.router,
+    rollouts.router,
+    sessions.router,
+    tokens.router,
     webhooks.router,
 )
 
