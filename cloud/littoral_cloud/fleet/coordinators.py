@@ -16,7 +16,7 @@ from functools import partial
 
 from littoral.errors import Conflict, Unavailable
 from littoral_cloud.fleet.edit import repeat_on_conflict
-from littoral_cloud.fleet.ledger import Change, Doc, Ledger, Write
+from littoral_cloud.fleet.ledger import Body, Change, Doc, Ledger, Write
 from littoral_cloud.fleet.records import Presence, dump, load
 from littoral_cloud.fleet.schema import unraised
 
@@ -30,11 +30,19 @@ _AGAIN_S = 1.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Coordinator:
+    """What one says of itself. Other releases read it, too, so each reads of another's only what it needs: see `knows`."""
+
     started_at: float
     fleet_address: str = ""  # HOST:PORT of its listener for nodes; "": of one from before the field
     enrolment_address: str = ""  # HOST:PORT of its enrolment listener
     knows: int = 1  # the newest form of documents that it reads; see littoral_cloud.fleet.schema
     schema: int = 1
+
+
+def knows(body: Body) -> int:
+    """The newest form that the coordinator of this document reads, which may be of an earlier or a later release."""
+    found = body.get("knows", 1)
+    return found if isinstance(found, int) else 1
 
 
 def lease_of(coordinator: str) -> str:

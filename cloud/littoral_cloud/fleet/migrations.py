@@ -10,11 +10,11 @@ from functools import partial
 
 from littoral.errors import Conflict, LostLease, Unavailable
 from littoral_cloud.fleet.coordinators import KIND as COORDINATOR
-from littoral_cloud.fleet.coordinators import Coordinator
+from littoral_cloud.fleet.coordinators import knows
 from littoral_cloud.fleet.edit import repeat_on_conflict
 from littoral_cloud.fleet.identity import KIND
 from littoral_cloud.fleet.ledger import Audit, Body, Change, Doc, Fence, Ledger, Write
-from littoral_cloud.fleet.records import dump, load
+from littoral_cloud.fleet.records import dump
 from littoral_cloud.fleet.schema import ID, SCHEMA, read_schema, schema_in
 
 log = logging.getLogger(__name__)
@@ -69,7 +69,7 @@ class Migrations:
         async with self._ledger.watch(COORDINATOR) as news:
             while True:
                 docs = await self._ledger.all(COORDINATOR)
-                behind = [doc.id for doc in docs if load(Coordinator, doc).knows < self._known]
+                behind = [doc.id for doc in docs if knows(doc.body) < self._known]
                 if not behind:
                     return
                 log.info("schema %d waits for %d coordinators of an earlier release", self._known, len(behind))

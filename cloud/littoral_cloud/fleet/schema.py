@@ -9,6 +9,9 @@ Rules, in order:
 4. Then that one rewrites the old documents, some at a time, each against the generation that it read. What was written meanwhile
    is read again. `migrated` says that all are done; a migration that was killed starts from the beginning, and finds what has its
    new form.
+5. What N + 1 may write before: kinds of its own, which N passes over; and fields of its own coordinator's document, of which
+   others read what they need alone. A document of N's kinds with an unknown field stays as it is: N neither uses nor
+   rewrites it.
 
 Example: N + 1 adds a field to nodes. It runs beside N and writes nodes without it. The last N ends; N + 1 raises `written`, and
 gives the field to each node.

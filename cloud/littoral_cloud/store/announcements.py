@@ -7,6 +7,7 @@ Rules, in order:
 2. Where the last one is not in the stream any more, or entries between it and the next one are missing, every watcher hears of
    each of its kinds with the id "": read everything of it again. That happens after more changes than the stream holds, and
    where Redis came back with older data.
+3. An announcement in another form than ours, as a later release may write it, announces its kind with the id "".
 
 Example: the last entry read is 41-7; Redis restarts; the next entries are 42 and 43. They are announced as if nothing had been.
 """
@@ -129,8 +130,10 @@ class Announcements:
 
     def _announce(self, fields: Sequence[bytes]) -> None:
         for kind, written in zip(fields[::2], fields[1::2], strict=True):
-            generation, _, id = written.decode().partition(" ")
-            self._watchers.announce(Announcement(kind.decode(), id, int(generation)))
+            generation, _, id = written.decode(errors="replace").partition(" ")
+            known = bool(id) and generation.isdecimal()
+            name = kind.decode(errors="replace")
+            self._watchers.announce(Announcement(name, id, int(generation)) if known else Announcement(name, "", 0))
 
 
 async def _ask(connection: AbstractConnection, *command: str | int) -> Any:
