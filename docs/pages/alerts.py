@@ -76,7 +76,8 @@ ALERTS = (
         '0.1 * sum(max by (state) (littoral_node_count{state=~"online|away|offline"}))',
         "15m",
         "More than a tenth of the fleet is offline.",
-        "`littoral-cloud node list`: one site, one network, one release? A node that was off comes back by itself.",
+        "`littoral-cloud node list --state offline`: one site, one network, one release? A node that was off comes back by "
+        "itself.",
     ),
     Alert(
         "NodeCloned",
@@ -138,7 +139,7 @@ ALERTS = (
         "10m",
         "Nodes come and are sent away. `NODE_UNKNOWN`: the ledger does not know them, as after a restored backup. "
         "`NODE_REVOKED`: they were taken out.",
-        "`littoral-cloud audit show --last 50`. After a restore enrol them again; stop agents of machines that were taken out.",
+        "`littoral-cloud audit show`. After a restore enrol them again; stop agents of machines that were taken out.",
     ),
     Alert(
         "DiskFull",
@@ -154,7 +155,7 @@ ALERTS = (
         "1h",
         "The listeners' certificate renews itself at a third of its life: under 14 days it does not. Or the CA ends within half "
         "a year.",
-        "Read the log for `the listeners keep their certificate`. For the CA see [identity.md](identity.md).",
+        "Read the log for `the listeners keep their certificate`. For the CA see [keys.md](keys.md).",
     ),
 )
 

@@ -16,19 +16,17 @@ from typing import Any
 
 import grpc
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
 
 from littoral.fleet.v1 import blob_pb2, session_pb2
-from littoral.identity import JoinLine, certificate_request, new_node_key, private_pem
+from littoral.identity import JoinLine
 from littoral_cloud.api.open_files import room_for
-from littoral_cloud.app import Core, open_core
+from littoral_cloud.app import open_core
 from littoral_cloud.cli import execute
 from littoral_cloud.fleet.ledger import Change, Write
 from littoral_cloud.fleet.measurements import MeasurementRecord, measurement_id
-from littoral_cloud.fleet.records import Artifact, Desired, Enrolment, Node, dump
+from littoral_cloud.fleet.records import Artifact, Desired, dump
 from littoral_cloud.settings import CloudSettings
-from tests.kit.certificates import Credential
+from tests.kit.cloud import a_node
 from tests.kit.fleet import until_written
 from tests.kit.node_client import NodeClient, hello_word
 from tests.kit.patience import PATIENCE_S
@@ -117,24 +115,6 @@ async def serving(data_dir: Path, *arguments: str, files: int | None = None) -> 
         if process.returncode is None:
             process.kill()
             await process.communicate()
-
-
-async def a_node(core: Core, node_id: str, name: str) -> Credential:
-    """Enrolled with the fleet's own CA."""
-    key = new_node_key()
-    request = certificate_request(key)
-    issued = core.trust.ca.issue_node(request, node_id, core.clock())
-    node = Node(
-        node_id=node_id,
-        name=name,
-        enrolment=Enrolment.ACCEPTED,
-        public_key_sha256=core.trust.ca.public_key_sha256(request),
-        certificate_sha256=issued.sha256,
-        certificate_expires_at=issued.expires_at,
-        enrolled_at=core.clock(),
-    )
-    await core.ledger.commit(Change((Write("node", node_id, dump(node), 0),)))
-    return Credential(private_pem(key), x509.load_der_x509_certificate(issued.der).public_bytes(Encoding.PEM))
 
 
 async def test_it_drains_and_waits_for_nothing_that_is_open(data_dir: Path) -> None:

@@ -10,12 +10,18 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from littoral.identity import JoinLine
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from littoral.identity import JoinLine, certificate_request, new_node_key, private_pem
 from littoral_cloud.app import Core, open_core
 from littoral_cloud.fleet.issued_tokens import create_token
+from littoral_cloud.fleet.ledger import Change, Write
+from littoral_cloud.fleet.records import Enrolment, Node, dump
 from littoral_cloud.local.discovery import Serving
 from littoral_cloud.serve import serve
 from littoral_cloud.settings import CloudSettings
+from tests.kit.certificates import Credential
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,3 +57,21 @@ async def running_cloud(data_dir: Path, **settings: object) -> AsyncIterator[Clo
     finally:
         stop.set()
         await server
+
+
+async def a_node(core: Core, node_id: str, name: str) -> Credential:
+    """Enrolled with the fleet's own CA."""
+    key = new_node_key()
+    request = certificate_request(key)
+    issued = core.trust.ca.issue_node(request, node_id, core.clock())
+    node = Node(
+        node_id=node_id,
+        name=name,
+        enrolment=Enrolment.ACCEPTED,
+        public_key_sha256=core.trust.ca.public_key_sha256(request),
+        certificate_sha256=issued.sha256,
+        certificate_expires_at=issued.expires_at,
+        enrolled_at=core.clock(),
+    )
+    await core.ledger.commit(Change((Write("node", node_id, dump(node), 0),)))
+    return Credential(private_pem(key), x509.load_der_x509_certificate(issued.der).public_bytes(Encoding.PEM))
