@@ -23,10 +23,11 @@ from littoral_cloud.store.redis_ledger import RedisLedger
 from littoral_cloud.store.searches import RedisSearch
 from littoral_cloud.trust.audit_archive import FOLDER as AUDIT_FOLDER
 from littoral_cloud.trust.audit_archive import AuditArchive
+from littoral_cloud.trust.command_key import KeyCommands
 from littoral_cloud.trust.store import Trust, has_trust, open_trust
 from littoral_cloud.trust.witness import Witness
 
-_wall_clock: Clock = time.time  # noqa: TID251 - the composition root: everything else is handed a clock
+wall_clock: Clock = time.time  # noqa: TID251 - the composition root: everything else is handed a clock
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,7 @@ class Core:
 
 
 @asynccontextmanager
-async def open_core(settings: CloudSettings, *, clock: Clock = _wall_clock, stranger: bool = False) -> AsyncIterator[Core]:
+async def open_core(settings: CloudSettings, *, clock: Clock = wall_clock, stranger: bool = False) -> AsyncIterator[Core]:
     """Opens the data folder and Redis: the one that the settings name, else the embedded one.
 
     Args:
@@ -68,7 +69,7 @@ async def open_core(settings: CloudSettings, *, clock: Clock = _wall_clock, stra
         known = await read_identity(ledger)
         if known is not None and not has_trust(settings.keys):
             raise missing_keys(known, str(settings.keys))
-        trust = open_trust(settings.keys, clock(), settings.certificate_days)
+        trust = open_trust(settings.keys, clock(), settings.certificate_days, key_commands(settings))
         trust.follow((await read_anchors(ledger))[0], known)
         witness = Witness(settings.data_dir / "audit-head.json", clock, trust.signing_keys())
         core = Core(settings, ledger, blobs, trust, clock, witness)
@@ -78,6 +79,11 @@ async def open_core(settings: CloudSettings, *, clock: Clock = _wall_clock, stra
         await witness.look(ledger)
         yield core
         await witness.end(ledger)
+
+
+def key_commands(settings: CloudSettings) -> KeyCommands:
+    """Raises BadInput."""
+    return KeyCommands.of(settings.ca_key_command, settings.signing_key_command)
 
 
 def identity_of(core: Core) -> FleetIdentity:

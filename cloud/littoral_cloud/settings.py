@@ -58,6 +58,12 @@ class CloudSettings:
         "The folder of keys, blobs and the embedded Redis: littoral/cloud in XDG_STATE_HOME or ~/.local/state.",
     )
     keys_dir: Path | None = _setting(None, "The folder of ca and signing, the fleet's keys; none: the data folder.")
+    ca_key_command: str | None = _setting(
+        None, "The command that signs with the CA's key, where the folder ca has none: docs/keys.md; none: key.pem in the folder."
+    )
+    signing_key_command: str | None = _setting(
+        None, "The command that signs with the signing key, where the folder signing has none; none: key.pem in the folder."
+    )
     blobs: str | None = _setting(
         None, "Where blobs are, for all coordinators of a fleet: a folder, s3://BUCKET/PREFIX, gs:// or az://; none: DATA/blobs."
     )

@@ -79,7 +79,7 @@ class ListenerCertificates:
             await self._show()
 
     async def _reissue(self) -> None:
-        self._issue()
+        await asyncio.to_thread(self._issue)  # a command may sign
         await self._show()
 
     async def _show(self) -> None:

@@ -109,23 +109,32 @@ async def _folder(patient: _Patient) -> list[CheckResult]:
 
 
 async def _keys(patient: _Patient) -> list[CheckResult]:
-    """Makes no keys: the first command that needs them does."""
+    """Makes no keys: the first command that needs them does. Tries each command with one signature."""
+    from littoral_cloud.trust.command_key import tried
+    from littoral_cloud.trust.store import numbered
+
+    folder = patient.settings.keys
+    findings = []
+    for name in ("ca", "signing"):
+        places = numbered(folder, name)
+        if not places:
+            findings.append(CheckResult(f"{name} key", True, "none yet: the first start makes it"))
+        for place in places:
+            try:
+                found = await asyncio.to_thread(tried, _opened_key(patient.settings, name, place))
+                findings.append(CheckResult(f"{place.name} key", True, f"{place}{found}"))
+            except FleetError as error:
+                findings.append(CheckResult(f"{place.name} key", False, error.message, error.hint))
+    return findings
+
+
+def _opened_key(settings: CloudSettings, name: str, place: Path) -> object:
+    from littoral_cloud.app import key_commands
     from littoral_cloud.trust.ca import open_ca
     from littoral_cloud.trust.signing import open_signing_key
 
-    folder = patient.settings.keys
-    openers: dict[str, Callable[[Path], object]] = {"ca": lambda path: open_ca(path, now=0.0), "signing": open_signing_key}
-    findings = []
-    for name, opener in openers.items():
-        if not (folder / name).exists():
-            findings.append(CheckResult(f"{name} key", True, "none yet: the first start makes it"))
-            continue
-        try:
-            opener(folder / name)
-            findings.append(CheckResult(f"{name} key", True, str(folder / name)))
-        except FleetError as error:
-            findings.append(CheckResult(f"{name} key", False, error.message, error.hint))
-    return findings
+    commands = key_commands(settings)
+    return open_ca(place, 0.0, commands.ca).key if name == "ca" else open_signing_key(place, commands.signing).key
 
 
 async def _disk(patient: _Patient) -> list[CheckResult]:

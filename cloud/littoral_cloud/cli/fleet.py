@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import getpass
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from littoral.errors import BadInput
-from littoral_cloud.app import Core, identity_of, open_existing
+from littoral_cloud.app import Core, identity_of, key_commands, open_existing, wall_clock
 from littoral_cloud.cli.command import command
 from littoral_cloud.cli.noun import noun
 from littoral_cloud.cli.token import seconds
@@ -20,7 +21,8 @@ from littoral_cloud.fleet.records import Node, load
 from littoral_cloud.settings import CloudSettings, load_settings
 from littoral_cloud.terminal.output import DataDirOption, Format, FormatOption, emit
 from littoral_cloud.terminal.text import when
-from littoral_cloud.trust.renewal import renew_ca, renew_signing_key
+from littoral_cloud.trust.given_keys import GivenCa
+from littoral_cloud.trust.renewal import init_ca, init_signing_key, renew_ca, renew_signing_key
 
 app = noun("Show or change which keys and blobs are the fleet's.", "littoral-cloud fleet show")
 
@@ -28,6 +30,14 @@ OverlapOption = Annotated[
     str,
     typer.Option(help="After this time (7d, 12h) the new one is in force, also where nodes have not reported that they know it."),
 ]
+
+
+CertificateOption = Annotated[
+    Path | None,
+    typer.Option(help="PEM: the CA's certificate, each issuer behind it, and the root, which nodes pin, last."),
+]
+KeyOption = Annotated[Path | None, typer.Option(help="PEM: its ECDSA P-256 key. Default: made, or behind the command.")]
+PublicKeyOption = Annotated[Path | None, typer.Option(help="PEM: the public part of a key that the command has.")]
 
 
 @app.command(epilog="Example: littoral-cloud fleet show --format json")
@@ -68,25 +78,68 @@ def _state(each: AuthorityRecord | SigningKeyRecord, anchors: FleetAnchors) -> s
     return "retired" if isinstance(each, AuthorityRecord) and each.retired_at else "former"
 
 
+@app.command("init-ca", epilog="Example: littoral-cloud fleet init-ca --certificate chain.pem --key key.pem")
+def init_ca_(
+    certificate: CertificateOption = None,
+    key: KeyOption = None,
+    public_key: PublicKeyOption = None,
+    data_dir: DataDirOption = None,
+    format: FormatOption = Format.TABLE,
+) -> None:
+    """Make the first CA of a new fleet of a certificate by your own root, or of a key behind LITTORAL_CA_KEY_COMMAND.
+
+    Without this the first start makes a root of its own. docs/keys.md has the commands around it.
+    """
+    settings = load_settings(data_dir=data_dir)
+    given = GivenCa(certificate=certificate, key=key, public_key=public_key)
+    made, place = init_ca(settings.keys, wall_clock(), given, key_commands(settings).ca)
+    row = {"ca": made.fingerprint, "root": made.root_fingerprint, "folder": place}
+    emit(row if format == Format.JSON else f"made {place}: nodes will pin the root {made.root_fingerprint}", format)
+
+
+@app.command("init-signing-key", epilog="Example: littoral-cloud fleet init-signing-key --public-key public.pem")
+def init_signing_key_(
+    public_key: PublicKeyOption = None, data_dir: DataDirOption = None, format: FormatOption = Format.TABLE
+) -> None:
+    """Make the first signing key of a new fleet of a key behind LITTORAL_SIGNING_KEY_COMMAND.
+
+    Without this the first start makes a key in the folder of keys.
+    """
+    settings = load_settings(data_dir=data_dir)
+    id, place = init_signing_key(settings.keys, public_key, key_commands(settings).signing)
+    emit({"signing_key": id, "folder": place} if format == Format.JSON else f"made {place}: {id[:16]}", format)
+
+
 @command(app, "renew-ca", example="fleet renew-ca --overlap 14d")
-async def renew_ca_(core: Core, overlap: OverlapOption = "7d", format: FormatOption = Format.TABLE) -> None:
+async def renew_ca_(
+    core: Core,
+    overlap: OverlapOption = "7d",
+    certificate: CertificateOption = None,
+    key: KeyOption = None,
+    public_key: PublicKeyOption = None,
+    format: FormatOption = Format.TABLE,
+) -> None:
     """Make the next CA of the fleet, which the CA in force introduces to every node.
 
     Nodes hear of it in their sessions. It issues certificates once every accepted node knows it, or after the overlap; after
     another overlap nodes drop the one before. A node that was away learns of it when it comes back.
     """
-    after = await renew_ca(core.ledger, core.trust, core.clock(), seconds(overlap, "--overlap"), getpass.getuser())
+    given = GivenCa(certificate=certificate, key=key, public_key=public_key)
+    after = await renew_ca(core.ledger, core.trust, core.clock(), seconds(overlap, "--overlap"), getpass.getuser(), given)
     made = after.authorities[-1]
     _emit_made("ca", made.fingerprint, f"ca-{len(after.authorities)}", core, after, format)
 
 
 @command(app, "renew-signing-key", example="fleet renew-signing-key")
-async def renew_signing_key_(core: Core, overlap: OverlapOption = "7d", format: FormatOption = Format.TABLE) -> None:
+async def renew_signing_key_(
+    core: Core, overlap: OverlapOption = "7d", public_key: PublicKeyOption = None, format: FormatOption = Format.TABLE
+) -> None:
     """Make the next signing key of the fleet, which the one in force introduces to every node.
 
     As renew-ca. What earlier keys signed is verified as before.
     """
-    after = await renew_signing_key(core.ledger, core.trust, core.clock(), seconds(overlap, "--overlap"), getpass.getuser())
+    overlap_s = seconds(overlap, "--overlap")
+    after = await renew_signing_key(core.ledger, core.trust, core.clock(), overlap_s, getpass.getuser(), public_key)
     _emit_made("signing_key", after.signing_keys[-1].key_id, f"signing-{len(after.signing_keys)}", core, after, format)
 
 

@@ -8,9 +8,12 @@ nodes with one token do not conflict.
 
 from __future__ import annotations
 
+import asyncio
 import random
 import re
+from concurrent.futures import Executor
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Protocol
 
 from littoral.errors import BadInput, BadToken, Conflict, NotAccepted, Revoked
@@ -40,10 +43,20 @@ class IssuedCertificate(Protocol):
 class Issuer(Protocol):
     """What is needed of littoral_cloud.trust.store.Trust."""
 
+    @property
+    def threads(self) -> Executor | None: ...
     def root_named(self, fingerprint: str) -> bytes: ...
     def public_key_sha256(self, csr_der: bytes) -> str: ...
     def is_proof(self, signature: bytes, challenge: bytes, csr_der: bytes) -> bool: ...
     def issue_node(self, csr_der: bytes, node_id: str, now: float, *, knows: int | None = None) -> IssuedCertificate: ...
+
+
+async def issued_by(
+    authority: Issuer, csr_der: bytes, node_id: str, now: float, *, knows: int | None = None
+) -> IssuedCertificate:
+    """Issues a certificate: in a thread where a command signs, which may take seconds."""
+    issue = partial(authority.issue_node, csr_der, node_id, now, knows=knows)
+    return issue() if authority.threads is None else await asyncio.get_running_loop().run_in_executor(authority.threads, issue)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,7 +155,7 @@ async def enrol(
         new = admit(token, known, key, now)
         assert token is not None
         assert token_doc is not None
-        certificate = certificate or ca.issue_node(request.certificate_request, node_id, now)
+        certificate = certificate or await issued_by(ca, request.certificate_request, node_id, now)
         if new:
             first = 0 if tried < NUMBERED else _BY_CHANCE
             name, name_write = await _free_name(ledger, request.node_name, node_id, rng, taking, first=first)

@@ -22,7 +22,7 @@ from dataclasses import dataclass, replace
 from littoral.errors import BadInput, FleetError, Unavailable, Untrusted
 from littoral.signed_time import CHALLENGE_S, open_time
 from littoral_cloud.fleet.edit import repeat_on_conflict
-from littoral_cloud.fleet.enrolment import NODE_ID_DIGITS, IssuedCertificate, Issuer
+from littoral_cloud.fleet.enrolment import NODE_ID_DIGITS, IssuedCertificate, Issuer, issued_by
 from littoral_cloud.fleet.ledger import Audit, Change, Ledger, Write
 from littoral_cloud.fleet.records import Enrolment, Node, dump, load
 from littoral_cloud.fleet.sessions import Peer, admission_refusal, enrolment_refusal
@@ -80,7 +80,7 @@ async def renew(ledger: Ledger, authority: Issuer, peer: Peer, certificate_reque
             days = (peer.expires_at - now) / 86_400
             raise NotDue(f"node {node.name}: its certificate is good for {days:.0f} days more", hint="is its clock right?")
         _refuse_again(node, now, RENEWED_AGAIN_S)
-        issued = authority.issue_node(certificate_request, peer.node_id, now, knows=node.anchors)
+        issued = await issued_by(authority, certificate_request, peer.node_id, now, knows=node.anchors)
         await ledger.commit(_given(node, doc.generation, issued, now, "node.certificate-renewed"))
         return issued
 
@@ -115,7 +115,7 @@ async def come_back(
             await ledger.commit(_waiting(node, doc.generation, now))
             return None
         _refuse_again(node, now, AGAIN_S)
-        issued = authority.issue_node(proof.certificate_request, node_id, now, knows=node.anchors)
+        issued = await issued_by(authority, proof.certificate_request, node_id, now, knows=node.anchors)
         await ledger.commit(_given(node, doc.generation, issued, now, "node.returned"))
         return issued
 

@@ -6,6 +6,7 @@ repeatable: the same candidate gives the same digest. A release is only a list o
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
@@ -77,7 +78,7 @@ async def publish(
             if digest_of(coded) != file.transfer.digest or len(coded) != file.transfer.bytes:
                 raise BadInput(f"artifact {manifest.name}: what travels for {file.path} is not what the manifest says")
             core.blobs.put(coded)
-    digest = core.blobs.put(manifest.seal(core.trust.signing_key))
+    digest = core.blobs.put(await asyncio.to_thread(manifest.seal, core.trust.signing_key))  # a command may sign
     artifact = Artifact(
         manifest_digest=digest,
         model=manifest.model,

@@ -87,6 +87,10 @@ class AnchorsKeeper:
 
     async def advance(self) -> None:
         """Takes over what the view has, and writes what is due. Raises Conflict, Unavailable."""
+        try:
+            await asyncio.to_thread(self._trust.renew_clock_key, self._clock())
+        except FleetError as error:
+            log.error("keys: no node can ask for the time: %s", error)
         held = self._view.of(KIND).get(ID)
         if held is not None and held.record != self._trust.anchors:
             await self._take(held.record)

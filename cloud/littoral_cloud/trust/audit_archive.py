@@ -172,7 +172,8 @@ class AuditArchive:
             raise Untrusted(f"audit: {place} does not hold what was written", hint="check this disk")
         self.passed(ArchiveStep.CHECKED, None)
         made = self._checkpoint(number, content, previous, known.lines_until if known else 0, place)
-        await asyncio.to_thread(write_whole, checkpoint_place(place), made.seal(self.trust.signing_key))
+        sealed = await asyncio.to_thread(made.seal, self.trust.signing_key)  # a command may sign
+        await asyncio.to_thread(write_whole, checkpoint_place(place), sealed)
         self.passed(ArchiveStep.SIGNED, made)
         return made
 
@@ -200,7 +201,8 @@ class AuditArchive:
 
     async def _record(self, made: AuditCheckpoint, fence: Fence, actor: str) -> None:
         details = {name: getattr(made, name) for name in ("first", "last", "lines", "chain", "sha256")}
-        document = SignedAuditCheckpoint(envelope=made.seal(self.trust.signing_key).decode())
+        sealed = await asyncio.to_thread(made.seal, self.trust.signing_key)
+        document = SignedAuditCheckpoint(envelope=sealed.decode())
         write = Write(KIND, checkpoint_id(made.number), dump(document), 0, quiet=True)
         await self.ledger.commit(Change((write,), (Audit(ACTION, made.file, actor, details),)), fence=fence)
         self.passed(ArchiveStep.RECORDED, made)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from littoral.errors import BadInput, Untrusted
@@ -35,7 +36,8 @@ from littoral_cloud.trust.certificate_parts import (
     key_usage,
     path_length_of,
 )
-from littoral_cloud.trust.files import create_folder, read_private
+from littoral_cloud.trust.command_key import KeyCommand, key_in, no_folder
+from littoral_cloud.trust.files import create_folder
 
 DAY_S = 24 * 3600.0
 ROOT_DAYS = 3650
@@ -71,7 +73,7 @@ class CertificateAuthority:
     """
 
     certificate: x509.Certificate
-    _key: ec.EllipticCurvePrivateKey
+    key: ec.EllipticCurvePrivateKey
     above: tuple[x509.Certificate, ...] = ()
     introduction: x509.Certificate | None = None
     node_days: float = NODE_DAYS
@@ -140,6 +142,11 @@ class CertificateAuthority:
         """Whether the key of a request signed this challenge together with it; as `read_request`."""
         return is_proof(signature, challenge, csr_der, read_request(csr_der))
 
+    @property
+    def threads(self) -> Executor | None:
+        """None: it signs at once, in any thread."""
+        return None
+
     def root_named(self, fingerprint: str) -> bytes:
         """The root, DER: a CA alone has one."""
         return self.root_der
@@ -161,7 +168,7 @@ class CertificateAuthority:
         certificate = (
             self._leaf(public, node_id, now, expires_at)
             .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), critical=True)
-            .sign(self._key, hashes.SHA256())
+            .sign(self.key, hashes.SHA256())
         )
         der = certificate.public_bytes(Encoding.DER)
         return NodeCertificate(der, sha256_fingerprint(der), expires_at)
@@ -184,7 +191,7 @@ class CertificateAuthority:
             self._leaf(key.public_key(), "littoral-cloud", now, expires_at)
             .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=True)
             .add_extension(x509.SubjectAlternativeName([general_name_of(name) for name in wanted]), critical=False)
-            .sign(self._key, hashes.SHA256())
+            .sign(self.key, hashes.SHA256())
         )
         chain = self.files["ca.pem"] if behind is None else behind
         return ServerIdentity(private_pem(key), certificate.public_bytes(Encoding.PEM) + chain, expires_at)
@@ -196,8 +203,8 @@ class CertificateAuthority:
         assert isinstance(key, CERTIFIED_KEYS)
         return (
             authority_builder(root.subject, self.certificate.subject, key, root.not_valid_before_utc, ends, path_length_of(root))
-            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False)
-            .sign(self._key, hashes.SHA256())
+            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key()), critical=False)
+            .sign(self.key, hashes.SHA256())
         )
 
     def _until(self, now: float, days: float) -> float:
@@ -217,24 +224,29 @@ class CertificateAuthority:
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(key_usage(digital_signature=True), critical=True)
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
-            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False)
+            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key()), critical=False)
         )
 
 
-def open_ca(folder: Path, now: float) -> CertificateAuthority:
+def open_ca(folder: Path, now: float, command: KeyCommand | None = None) -> CertificateAuthority:
     """The CA in this folder, made there on first use.
+
+    Args:
+        command: has the key, where the folder has none; then it makes no folder.
 
     Raises Untrusted where what is there is damaged, others may read it, or key and certificates do not belong together.
     """
     if not folder.exists():
+        if command is not None:
+            raise no_folder(folder, command, "fleet init-ca")
         key, certificate = new_root(now)
         create_folder(folder, {"key.pem": private_pem(key), **CertificateAuthority(certificate, key).files})
     hint = f"put {folder} back from a backup"
     try:
-        found = load_pem_private_key(read_private(folder / "key.pem"), password=None)
         chain = x509.load_pem_x509_certificates((folder / "ca.pem").read_bytes())
         introduced = folder / "introduced.pem"
         introduction = x509.load_pem_x509_certificate(introduced.read_bytes()) if introduced.exists() else None
+        found = key_in(folder, chain[0].public_key(), command)
     except (OSError, ValueError, TypeError) as error:
         raise Untrusted(f"ca: {folder} is damaged: {error}", hint=hint) from error
     if not isinstance(found, ec.EllipticCurvePrivateKey) or found.public_key() != chain[0].public_key():

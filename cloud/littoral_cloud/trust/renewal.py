@@ -6,66 +6,95 @@ A process that is killed between the two leaves a folder that no document names.
 from __future__ import annotations
 
 from dataclasses import replace
-
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from pathlib import Path
 
 from littoral.errors import BadInput, Untrusted
-from littoral.identity import private_pem
+from littoral.identity import key_id_of
 from littoral.trust_anchors import introduce_key
 from littoral_cloud.fleet.anchors import ID, KIND, FleetAnchors, check_no_next, read_anchors, with_authority, with_signing_key
 from littoral_cloud.fleet.ledger import Audit, Change, Ledger, Write
 from littoral_cloud.fleet.records import dump
-from littoral_cloud.trust.ca import CertificateAuthority, new_root, open_ca
+from littoral_cloud.trust.ca import CertificateAuthority, open_ca
+from littoral_cloud.trust.command_key import KeyCommand
 from littoral_cloud.trust.files import create_folder
+from littoral_cloud.trust.given_keys import GivenCa, made_ca, made_signing_key
 from littoral_cloud.trust.signing import IntroducedSigningKey, open_signing_key
 from littoral_cloud.trust.store import Trust
 
 MOST_OVERLAP_S = 366 * 24 * 3600.0
 
 
-async def renew_ca(ledger: Ledger, trust: Trust, now: float, overlap_s: float, actor: str) -> FleetAnchors:
-    """Introduces the next CA of the fleet, a root as the one in force is.
+async def renew_ca(
+    ledger: Ledger, trust: Trust, now: float, overlap_s: float, actor: str, given: GivenCa | None = None
+) -> FleetAnchors:
+    """Introduces the next CA of the fleet.
 
     Args:
         overlap_s: see littoral_cloud.fleet.anchors.
+        given: what it is made of; None: of nothing but chance.
 
     Raises:
-        Conflict: one is introduced already, or somebody else was first. Untrusted: the key of the CA in force is not here.
-        BadInput: the overlap is out of range, an operator's own root issued the CA in force, or the folder is taken.
+        Conflict: one is introduced already, or another process was first. Untrusted: the key of the CA in force is not here.
+        BadInput: the overlap is out of range, or what is given cannot be the next CA. CommandFailed.
     """
     anchors, generation = await _anchors(ledger, trust, overlap_s)
     check_no_next(anchors.next_authority)
-    old, folder = trust.ca, trust.folder / f"ca-{len(anchors.authorities) + 1}"
-    if old.above:
-        raise BadInput(
-            "fleet: nodes pin a root that is not the fleet's own, so only its owner can issue the next CA",
-            hint="let it sign one, then `littoral-cloud fleet renew-ca --certificate CHAIN --key KEY`",
-        )
+    folder, command = trust.folder / f"ca-{len(anchors.authorities) + 1}", trust.commands.ca
     if not folder.exists():
-        key, root = new_root(now, old.certificate.subject)
-        files = CertificateAuthority(root, key, introduction=old.introduce(root)).files
-        create_folder(folder, {"key.pem": private_pem(key), **files})
-    made = open_ca(folder, now)
+        _, files = made_ca(given or GivenCa(), now, command, trust.ca)
+        create_folder(folder, files)
+    made = open_ca(folder, now, command)
     after = with_authority(anchors, made.record(0), now)
-    details = {"in_force": old.fingerprint, "overlap_s": overlap_s}
+    details = {"in_force": trust.ca.fingerprint, "overlap_s": overlap_s}
     await _write(ledger, after, generation, Audit("fleet.ca-introduced", made.fingerprint, actor, details))
     return after
 
 
-async def renew_signing_key(ledger: Ledger, trust: Trust, now: float, overlap_s: float, actor: str) -> FleetAnchors:
-    """Introduces the next signing key of the fleet; as `renew_ca`."""
+async def renew_signing_key(
+    ledger: Ledger, trust: Trust, now: float, overlap_s: float, actor: str, public_key: Path | None = None
+) -> FleetAnchors:
+    """Introduces the next signing key of the fleet; as `renew_ca`.
+
+    Args:
+        public_key: PEM, of a key behind the command; None: it is made now.
+    """
     anchors, generation = await _anchors(ledger, trust, overlap_s)
     check_no_next(anchors.next_signing_key)
-    folder = trust.folder / f"signing-{len(anchors.signing_keys) + 1}"
+    folder, command = trust.folder / f"signing-{len(anchors.signing_keys) + 1}", trust.commands.signing
     if not folder.exists():
-        key = Ed25519PrivateKey.generate()
+        key, files = made_signing_key(public_key, command)
         introduction = introduce_key(key.public_key().public_bytes_raw(), trust.signing_key)
-        create_folder(folder, {"key.pem": private_pem(key), **IntroducedSigningKey(key, introduction).files})
-    made = open_signing_key(folder)
+        create_folder(folder, {**files, **IntroducedSigningKey(key, introduction).files})
+    made = open_signing_key(folder, command)
     after = with_signing_key(anchors, made.record(0), now)
     details = {"in_force": trust.signing_key_id, "overlap_s": overlap_s}
     await _write(ledger, after, generation, Audit("fleet.signing-key-introduced", made.key_id, actor, details))
     return after
+
+
+def init_ca(folder: Path, now: float, given: GivenCa, command: KeyCommand | None) -> tuple[CertificateAuthority, Path]:
+    """Makes the first CA of a fleet that has none yet, in FOLDER/ca. Raises as `renew_ca`."""
+    place = folder / "ca"
+    _check_free(place, "renew-ca")
+    made, files = made_ca(given, now, command)
+    if not create_folder(place, files):
+        _check_free(place, "renew-ca")
+    return made, place
+
+
+def init_signing_key(folder: Path, public_key: Path | None, command: KeyCommand | None) -> tuple[str, Path]:
+    """Makes the first signing key of a fleet that has none yet, in FOLDER/signing; gives its id. Raises as `renew_ca`."""
+    place = folder / "signing"
+    _check_free(place, "renew-signing-key")
+    key, files = made_signing_key(public_key, command)
+    if not create_folder(place, files):
+        _check_free(place, "renew-signing-key")
+    return key_id_of(key.public_key().public_bytes_raw()), place
+
+
+def _check_free(place: Path, way: str) -> None:
+    if place.exists():
+        raise BadInput(f"keys: {place} is there already", hint=f"`littoral-cloud fleet {way}` makes the next one")
 
 
 async def _anchors(ledger: Ledger, trust: Trust, overlap_s: float) -> tuple[FleetAnchors, int]:

@@ -1,6 +1,7 @@
 """The Ed25519 keys that sign manifests, each in a folder of its own.
 
-FOLDER/key.pem             the key
+FOLDER/key.pem             the key; or where a command has it (littoral_cloud/trust/command_key.py)
+FOLDER/public.pem          its public part
 FOLDER/introduced.json     of a later one: how the key before it introduced it (littoral/trust_anchors.py)
 """
 
@@ -10,12 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from littoral.errors import Untrusted
 from littoral.identity import key_id_of, private_pem
 from littoral_cloud.fleet.anchors import SigningKeyRecord, encoded
-from littoral_cloud.trust.files import create_folder, read_private
+from littoral_cloud.trust.command_key import KeyCommand, key_in, no_folder, public_key_in
+from littoral_cloud.trust.files import create_folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +52,21 @@ class IntroducedSigningKey:
         )
 
 
-def open_signing_key(folder: Path) -> IntroducedSigningKey:
-    """The key in this folder, made there on first use. Raises Untrusted where what is there is no such key."""
+def open_signing_key(folder: Path, command: KeyCommand | None = None) -> IntroducedSigningKey:
+    """The key in this folder, made there on first use.
+
+    Args:
+        command: has the key, where the folder has only FOLDER/public.pem; then it makes no folder.
+
+    Raises Untrusted where what is there is no such key.
+    """
     if not folder.exists():
+        if command is not None:
+            raise no_folder(folder, command, "fleet init-signing-key")
         create_folder(folder, {"key.pem": private_pem(Ed25519PrivateKey.generate())})
-    path, introduced = folder / "key.pem", folder / "introduced.json"
+    path, introduced, public = folder / "key.pem", folder / "introduced.json", folder / "public.pem"
     try:
-        key = load_pem_private_key(read_private(path), password=None)
+        key = key_in(folder, public_key_in(public) if public.exists() else None, command if public.exists() else None)
         introduction = introduced.read_bytes() if introduced.exists() else b""
         made_at = folder.stat().st_mtime
     except (OSError, ValueError, TypeError) as error:

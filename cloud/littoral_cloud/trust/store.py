@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterable, Mapping
+from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
@@ -18,14 +19,22 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from littoral.errors import Unavailable
 from littoral.identity import key_id_of, sha256_fingerprint
-from littoral.signed_time import seal_time
+from littoral.signed_time import ClockKey, new_clock_key, seal_time
 from littoral_cloud.fleet.anchors import AuthorityRecord, FleetAnchors
 from littoral_cloud.fleet.identity import FleetIdentity
 from littoral_cloud.trust.ca import NODE_DAYS, CertificateAuthority, NodeCertificate, ServerIdentity, open_ca
+from littoral_cloud.trust.command_key import KeyCommands, is_behind_command
 from littoral_cloud.trust.signing import IntroducedSigningKey, open_signing_key
 
 T = TypeVar("T")
+
+FILES_ALONE = KeyCommands()
+
+CLOCK_KEY_S = 2 * 24 * 3600.0
+AT_ONCE = 4
+"""Signatures that commands make at one time."""
 
 MOST_SIGNATURES = 8
 """Under one signed time."""
@@ -35,6 +44,7 @@ class Trust:
     """Args:
     authorities, keys: with their private parts, oldest first.
     node_days: the life of a node's certificate.
+    commands: that have keys.
     """
 
     def __init__(
@@ -43,11 +53,16 @@ class Trust:
         authorities: Iterable[CertificateAuthority],
         keys: Iterable[IntroducedSigningKey],
         node_days: float = NODE_DAYS,
+        commands: KeyCommands = FILES_ALONE,
     ) -> None:
         self.folder = folder
+        self.commands = commands
         self._node_days = node_days
         self._authorities = {each.fingerprint: each for each in authorities}
         self._keys = {each.key_id: each for each in keys}
+        self._threads = ThreadPoolExecutor(AT_ONCE, "signing")  # without a thread before it is used
+        self._clock_key: ClockKey | None = None
+        self._clock_key_by: tuple[str, ...] = ()
         self._public: dict[str, bytes] = {}
         self.anchors: FleetAnchors
         self.follow(None)
@@ -70,7 +85,7 @@ class Trust:
 
     def look_again(self, now: float) -> None:
         """Reads what was put into the folder since it was opened. Raises Untrusted."""
-        found = open_trust(self.folder, now)
+        found = open_trust(self.folder, now, self._node_days, self.commands)
         self._authorities, self._keys = found._authorities, found._keys
         self.follow(self.anchors)
 
@@ -131,6 +146,11 @@ class Trust:
 
     # -- issuing to nodes, as littoral_cloud.fleet.enrolment.Issuer --------------------------------------------------
 
+    @property
+    def threads(self) -> Executor | None:
+        """Where to issue: a command takes its time."""
+        return self._threads if any(is_behind_command(each.key) for each in self._authorities.values()) else None
+
     def public_key_sha256(self, csr_der: bytes) -> str:
         return self.ca.public_key_sha256(csr_der)
 
@@ -168,11 +188,26 @@ class Trust:
         return self._public
 
     def seal_time(self, at: float, nonce: bytes) -> bytes:
-        """As littoral.signed_time: by every key that a node may know that was away, the one in force first."""
-        used = [
-            self._keys[each.key_id].key for each in self.anchors.signing_keys if each.in_force_at and each.key_id in self._keys
-        ]
-        return seal_time(at, nonce, *reversed(used[-MOST_SIGNATURES:]))
+        """As littoral.signed_time: by every key that a node may know that was away, the one in force first.
+
+        Raises Unavailable where commands have them, and `renew_clock_key` has not ended yet.
+        """
+        keys = [each.key for each in reversed(self._usable_keys[-MOST_SIGNATURES:])]
+        if not any(is_behind_command(key) for key in keys):
+            return seal_time(at, nonce, *keys)
+        if self._clock_key is None or self._clock_key.until < at:
+            raise Unavailable("the key that signs times is not made yet", hint="ask again in a minute")
+        return seal_time(at, nonce, clock_key=self._clock_key)
+
+    def renew_clock_key(self, now: float) -> None:
+        """Where a command has a signing key: has the key signed that signs times, once half of its life is over, or after another
+        signing key came into force. Blocking, for a thread. Raises CommandFailed."""
+        keys = tuple(each.key for each in reversed(self._usable_keys[-MOST_SIGNATURES:]))
+        if not any(is_behind_command(key) for key in keys):
+            return
+        made_for = tuple(key_id_of(key.public_key().public_bytes_raw()) for key in keys)
+        if self._clock_key is None or self._clock_key.until - now < CLOCK_KEY_S / 2 or made_for != self._clock_key_by:
+            self._clock_key, self._clock_key_by = new_clock_key(now + CLOCK_KEY_S, *keys), made_for
 
 
 def _until(found: Mapping[str, T], id: str) -> tuple[T, ...]:
@@ -186,12 +221,12 @@ def has_trust(folder: Path) -> bool:
     return bool(numbered(folder, "ca")) and bool(numbered(folder, "signing"))
 
 
-def open_trust(folder: Path, now: float, node_days: float = NODE_DAYS) -> Trust:
+def open_trust(folder: Path, now: float, node_days: float = NODE_DAYS, commands: KeyCommands = FILES_ALONE) -> Trust:
     """Opens the CAs and signing keys in this folder, making the first of each where there is none. Raises Untrusted, NoSpace or
     BadInput."""
-    authorities = [open_ca(place, now) for place in numbered(folder, "ca") or (folder / "ca",)]
-    keys = [open_signing_key(place) for place in numbered(folder, "signing") or (folder / "signing",)]
-    return Trust(folder, authorities, keys, node_days)
+    authorities = [open_ca(place, now, commands.ca) for place in numbered(folder, "ca") or (folder / "ca",)]
+    keys = [open_signing_key(place, commands.signing) for place in numbered(folder, "signing") or (folder / "signing",)]
+    return Trust(folder, authorities, keys, node_days, commands)
 
 
 def numbered(folder: Path, name: str) -> tuple[Path, ...]:
