@@ -105,21 +105,21 @@ class SoftHsm:
         run("softhsm2-util", "--init-token", "--free", *pins, environment=self._environment)
         self._tool = ("pkcs11-tool", "--module", str(SOFTHSM), "--token-label", "t", "--login", "--pin", "1234")
 
-    def _point(self, kind: str, id: str) -> bytes:
-        """The public point of a new key pair: what is behind the tag and the length of its OCTET STRING. The PEM that opensc 0.23
-        writes of an Ed25519 key is wrong."""
+    def _point(self, kind: str, id: str, size: int) -> bytes:
+        """The public point of a new key pair: what is behind the tag and the length (`size`) of its OCTET STRING. The PEM that
+        opensc 0.23 writes of an Ed25519 key is wrong."""
         run(*self._tool, "--keypairgen", "--key-type", kind, "--id", id, "--label", id, environment=self._environment)
-        listed = run(*self._tool, "--list-objects", "--type", "pubkey", "--id", id, environment=self._environment).decode()
-        return bytes.fromhex(re.findall(r"EC_POINT: +([0-9a-f]+)", listed)[0])[2:]
+        listed = run(*self._tool, "--list-objects", "--type", "pubkey", environment=self._environment).decode()
+        return bytes.fromhex(re.findall(rf"EC_POINT: +04{size:02x}([0-9a-f]+)", listed)[0])
 
     def ec(self) -> KeyElsewhere:
         """The token signs a digest and prints r and s."""
-        key = ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), self._point("EC:prime256v1", "01"))
+        key = ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), self._point("EC:prime256v1", "01", 65))
         line = f"openssl dgst -sha256 -binary | {' '.join(self._tool)} --sign --mechanism ECDSA --id 01"
         return self._elsewhere("ec", line, key)
 
     def ed25519(self) -> KeyElsewhere:
-        key = Ed25519PublicKey.from_public_bytes(self._point("EC:edwards25519", "02"))
+        key = Ed25519PublicKey.from_public_bytes(self._point("EC:edwards25519", "02", 32))
         return self._elsewhere("ed25519", f"{' '.join(self._tool)} --sign --mechanism EDDSA --id 02", key)
 
     def _elsewhere(self, name: str, line: str, key: ec.EllipticCurvePublicKey | Ed25519PublicKey) -> KeyElsewhere:
