@@ -9,7 +9,8 @@ from bench.chaos.stage import MODEL
 from littoral.errors import FleetError
 from littoral_cloud.app import Core
 from littoral_cloud.federation import run as runs
-from littoral_cloud.federation.start import RunTerms, start_run
+from littoral_cloud.federation.start import start_run
+from littoral_cloud.federation.terms import RunTerms
 from littoral_cloud.fleet.ledger import until
 from littoral_cloud.fleet.records import Probation, Release, load
 from littoral_cloud.rollouts import state as rollouts

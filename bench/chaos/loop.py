@@ -16,7 +16,7 @@ from bench.chaos.begun import Begun, lost
 from bench.chaos.checks import Trail, all_counted, check
 from bench.chaos.faults import FAULTS, drawn, kinds_for
 from bench.chaos.stage import ChaosStage, chaos_stage
-from littoral_cloud.federation.start import RunTerms
+from littoral_cloud.federation.terms import RunTerms
 
 END_S = 420.0
 """So long all that was begun may take to end."""

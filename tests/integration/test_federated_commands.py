@@ -25,8 +25,10 @@ from littoral_cloud.federation.run import all_runs, failed, read_run, started, u
 from littoral_cloud.releases.catalogue import publish
 from littoral_cloud.settings import load_settings
 from littoral_cloud.training.weights import arrays_of, weights_bytes
+from littoral_cloud.trust.people import Role, Scope
 from littoral_node.federation.training import LocalSchedule, train
 from tests.kit.federation import CLASSES, INPUT, SPEC, enrol
+from tests.kit.operators import operators_api
 
 SHAPE = (1, 8, 8)
 FILE = b"stands for a model: nothing here runs it"
@@ -171,5 +173,28 @@ async def test_a_linear_model_learns_with_its_head(core: Core) -> None:
 async def test_a_number_out_of_range_is_refused_before_a_worker_starts(core: Core, option: str, value: str) -> None:
     code, _, err = await command(core, "start", "--model", "corners", option, value)
     assert code == 2
-    assert option.lstrip("-").replace("-", "_") in err
+    assert option.lstrip("-") in err.replace("_", "-")
     assert await all_runs(core.ledger) == []
+
+
+async def test_a_run_needs_a_scope_with_its_model_and_nodes(core: Core, tmp_path: Path) -> None:
+    async with operators_api(tmp_path / "cloud") as api:
+        other = await api.bearer(Role.OPERATOR, name="otto", scope=Scope(models=("other",)))
+        north = await api.bearer(Role.OPERATOR, name="nora", scope=Scope(labels={"site": "north"}))
+        anywhere = await api.bearer(Role.OPERATOR, name="ada")
+        for headers, body in (
+            (other, {"model": "corners"}),
+            (north, {"model": "corners"}),
+            (north, {"model": "corners", "nodes": ["n-a"]}),
+        ):
+            refused = await api.http.post("/api/v1/runs", headers=headers, json=body)
+            assert (refused.status_code, refused.json()["error"]["code"]) == (403, "denied")
+        made = await api.http.post("/api/v1/runs", headers=anywhere, json={"model": "corners", "terms": {"rounds": 2}})
+        assert (made.status_code, made.json()["round"], made.json()["origin"]) == (201, "0/2", "operator")
+        run = f"/api/v1/runs/{made.json()['id']}"
+        assert (await api.http.get("/api/v1/runs", headers=other)).json()["items"] == []
+        assert (await api.http.get(run, headers=other)).status_code == 403
+        assert (await api.http.post(f"{run}/stop", headers=other)).status_code == 403
+        assert (await api.http.post(f"{run}/stop", headers=anywhere)).json()["state"] == "FAILED"
+        [line] = [each for each in await core.ledger.audit() if each.action == "run.created"]
+        assert line.actor == "ada"

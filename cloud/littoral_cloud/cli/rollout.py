@@ -10,7 +10,6 @@ import typer
 
 from littoral.errors import BadInput, NotFound
 from littoral_cloud.app import Core
-from littoral_cloud.cli.archived import or_archived
 from littoral_cloud.cli.command import command
 from littoral_cloud.cli.moments import parse_moment
 from littoral_cloud.cli.noun import noun
@@ -20,6 +19,7 @@ from littoral_cloud.cli.rollout_nodes import rows_of_nodes
 from littoral_cloud.cli.rollout_preview import print_preview
 from littoral_cloud.cli.rollout_steering import RolloutArgument, add_steering
 from littoral_cloud.cli.rollout_watch import NotPromoted, follow, print_or_follow
+from littoral_cloud.commands.archived import or_archived
 from littoral_cloud.fleet.cohorts import read_cohort
 from littoral_cloud.fleet.nodes import find_node
 from littoral_cloud.fleet.records import Probation, load

@@ -22,6 +22,7 @@ import ssl
 import tempfile
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -97,11 +98,13 @@ class FleetClient:
         """What changes, from the moment the context is entered: "kind", "id" and "generation" of each."""
         async with self.lines("/events", kind=kinds) as lines:
             await anext(lines)  # ": open"
-            yield _changes(lines)
+            yield self._changes(lines)
 
     async def _ask(self, method: str, path: str, query: Mapping[str, QueryValue], body: Mapping[str, Any] | None = None) -> Any:
         import httpx
 
+        if (field := _not_finite(body)) is not None:
+            raise BadInput(f"{field}: must be a finite number", hint="leave it out for the default")
         try:
             answer = await self._http.request(method, PATHS + path, params=_given(query), json=body)
         except httpx.HTTPError as error:
@@ -109,6 +112,12 @@ class FleetClient:
         if answer.is_error:
             raise error_from(answer)
         return answer.json() if answer.content else None
+
+    async def _changes(self, lines: AsyncIterator[str]) -> AsyncIterator[Mapping[str, Any]]:
+        async for line in lines:
+            if line.startswith("data: "):
+                yield json.loads(line.removeprefix("data: "))
+        raise Unavailable(f"coordinator at {self.where}: it has ended", hint="the same command goes on once it is back")
 
     def _away(self, error: Exception) -> FleetError:
         return Unavailable(f"coordinator at {self.where}: {error or type(error).__name__}", hint="littoral-cloud doctor")
@@ -118,10 +127,11 @@ def _given(query: Mapping[str, QueryValue]) -> dict[str, Any]:
     return {name: value for name, value in query.items() if value is not None}
 
 
-async def _changes(lines: AsyncIterator[str]) -> AsyncIterator[Mapping[str, Any]]:
-    async for line in lines:
-        if line.startswith("data: "):
-            yield json.loads(line.removeprefix("data: "))
+def _not_finite(body: Any, at: str = "") -> str | None:
+    """The name of a number that JSON does not have."""
+    if isinstance(body, Mapping):
+        return next((found for name, each in body.items() if (found := _not_finite(each, name)) is not None), None)
+    return at if isinstance(body, float) and not isfinite(body) else None
 
 
 @asynccontextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Literal
 
 from littoral.budget import Budget, worst_class_shortfall
@@ -12,27 +12,10 @@ from littoral.errors import BadInput, NotFound
 from littoral.manifest import Manifest
 from littoral_cloud.app import Core
 from littoral_cloud.federation.run import Run, create_run
+from littoral_cloud.federation.terms import RunTerms
 from littoral_cloud.fleet.ledger import Ledger
 from littoral_cloud.fleet.profile import presences
 from littoral_cloud.fleet.records import Artifact, Reported, load
-
-
-@dataclass(frozen=True, slots=True)
-class RunTerms:
-    """How a run learns. The defaults were best on MNIST turned by 45 degrees: bench/federated_recipe.py."""
-
-    strategy: str = "fedavg"
-    rounds: int = 3
-    local_epochs: int = 4
-    learning_rate: float = 1e-3
-    batch_size: int = 64
-    calibration: float = 1.0
-    freeze_head: bool = True
-    fraction: float = 1.0
-    min_nodes: int | None = None  # None: 2, or 1 where one node is all that is asked
-    min_replies: int | None = None  # None: as many as min_nodes
-    round_timeout_s: float = 120.0
-    seed: int = 1
 
 
 def inside(artifact: Artifact, budget: Budget) -> bool:
