@@ -246,9 +246,9 @@ async def _listening(
 
     def register_fleet(server: Any) -> None:
         session_pb2_grpc.add_SessionServiceServicer_to_server(SessionServicer(core.ledger, hub, terms, core.trust), server)
-        blobs = BlobServicer(core.ledger, core.blobs, calls, counted.transfers)
+        blobs = BlobServicer(core.ledger, core.blobs, counted.transfers)
         blob_pb2_grpc.add_BlobServiceServicer_to_server(blobs, server)
-        escalation_pb2_grpc.add_EscalationServiceServicer_to_server(EscalationServicer(calls, teachers), server)
+        escalation_pb2_grpc.add_EscalationServiceServicer_to_server(EscalationServicer(teachers), server)
         add_health(health.readiness, server, session_pb2, blob_pb2, escalation_pb2)
 
     fleet = await Listener.start(
@@ -259,6 +259,7 @@ async def _listening(
         register_fleet,
         most=room.fleet_connections,
         calls=counted.calls,
+        nodes=calls,
     )
     try:
         certificates.follow(fleet, certificates.fleet)

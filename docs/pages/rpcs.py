@@ -2,7 +2,7 @@
 
 Names and comments come from the descriptors. Who may call an RPC comes from the code that authorises it:
 
-1. Of the coordinator: the method of the servicer class in cloud/littoral_cloud/api/ calls one function of CLOUD_CHECKS.
+1. Of the coordinator: the table that the interceptor of every call looks up, `AUDIENCES` in cloud/littoral_cloud/api/access.py.
 2. Of the agent: `GrpcServer` checks the token for every method but the one that it compares with; a method that calls
    `check_repository` needs `allow_load` as well.
 
@@ -19,10 +19,10 @@ from pathlib import Path
 from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSet
 from grpc_tools import protoc
 
+from littoral_cloud.api.access import AUDIENCES
 from pages.markdown import NOTICE, code, table
 
 ROOT = Path(__file__).parents[2]
-API = ROOT / "cloud" / "littoral_cloud" / "api"
 AGENT = ROOT / "edge_node" / "littoral_node" / "serving" / "grpc_server.py"
 HEAD = f"""\
 # RPCs
@@ -31,13 +31,6 @@ HEAD = f"""\
 The services of `proto/`, and who may call each RPC. The coordinator's enrolment port serves `EnrolmentService` alone, under
 server TLS; its fleet port serves the others under mutual TLS. An agent serves `GRPCInferenceService`."""
 ANYONE = "anyone who reaches the port"
-CLOUD_CHECKS = {
-    "accepted": "an accepted node, by the certificate of its connection",
-    "peer_of": "a node with a certificate of this fleet; the call is refused unless the node is accepted",
-    "enrol": "a machine with a valid join token",
-    "seal_time": ANYONE,
-    "come_back": "a node of this fleet, by proof of its key",
-}
 CLIENT = "a client on loopback; from elsewhere with the token"
 OPERATOR = f"{CLIENT}, and with `allow_load`"
 _SERVICE, _METHOD = 6, 2  # field numbers of FileDescriptorProto.service and ServiceDescriptorProto.method
@@ -47,7 +40,7 @@ def page() -> str:
     parts = [HEAD]
     for file in _files():
         for number, service in enumerate(file.service):
-            callers = _agents() if service.name == "GRPCInferenceService" else _clouds(service.name)
+            callers = _agents() if service.name == "GRPCInferenceService" else _clouds(file.package, service.name)
             rows = []
             for index, method in enumerate(service.method):
                 if method.name not in callers:
@@ -73,14 +66,10 @@ def _comment(file: FileDescriptorProto, path: tuple[int, ...]) -> str:
     return "\n".join(line.strip() for line in next(found, "").strip().splitlines())
 
 
-def _clouds(service: str) -> Mapping[str, str]:
+def _clouds(package: str, service: str) -> Mapping[str, str]:
     """Callers by method, for a service of the coordinator."""
-    for path in sorted(API.glob("*.py")):
-        for node in ast.parse(path.read_text()).body:
-            if isinstance(node, ast.ClassDef) and any(ast.unparse(b).endswith(f".{service}Servicer") for b in node.bases):
-                checks = {m.name: [CLOUD_CHECKS[c] for c in _calls(m) if c in CLOUD_CHECKS] for m in _methods(node)}
-                return {name: "; ".join(found) for name, found in checks.items() if found}
-    return {}
+    prefix = f"/{package}.{service}/"
+    return {name.removeprefix(prefix): who.value for name, who in AUDIENCES.items() if name.startswith(prefix)}
 
 
 def _agents() -> Mapping[str, str]:

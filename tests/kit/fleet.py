@@ -125,12 +125,12 @@ async def open_fleet(
     escalation = EscalationDoor(TeacherService(ledger, blobs, {}, None, SampleFiles(folder / "samples"), clock))
 
     def register(grpc_server: Any) -> None:
-        escalation_pb2_grpc.add_EscalationServiceServicer_to_server(EscalationServicer(calls, escalation), grpc_server)
+        escalation_pb2_grpc.add_EscalationServiceServicer_to_server(EscalationServicer(escalation), grpc_server)
         session_pb2_grpc.add_SessionServiceServicer_to_server(SessionServicer(ledger, hub, terms, authority.issuer), grpc_server)
-        blob_pb2_grpc.add_BlobServiceServicer_to_server(BlobServicer(ledger, blobs, calls), grpc_server)
+        blob_pb2_grpc.add_BlobServiceServicer_to_server(BlobServicer(ledger, blobs), grpc_server)
 
     identity = TlsIdentity(server.key, server.certificate, authority.pem)
-    listener = await Listener.start("fleet", "127.0.0.1", 0, identity, register)
+    listener = await Listener.start("fleet", "127.0.0.1", 0, identity, register, nodes=calls)
     sessions = asyncio.gather(hub.run(), calls.run())
     try:
         yield Fleet(ledger, blobs, hub, listener, authority, clock, escalation)

@@ -13,12 +13,11 @@ from littoral.digest import check_digest
 from littoral.errors import BadInput, TooLarge, Unavailable
 from littoral.fleet.v1 import blob_pb2, blob_pb2_grpc
 from littoral.transport import CHUNK_BYTES, MAX_BLOB_BYTES
+from littoral_cloud.api.access import calling_node
 from littoral_cloud.api.errors import OutOfRange, WrongOffset
-from littoral_cloud.api.node_calls import NodeCalls
 from littoral_cloud.counting.transfer_counts import TransferCounts
 from littoral_cloud.fleet.blobs import BlobStore
 from littoral_cloud.fleet.ledger import Ledger
-from littoral_cloud.fleet.sessions import Peer
 from littoral_cloud.fleet.transfers import Readers, note_upload, task_of
 
 SILENCE_S = 60.0
@@ -28,21 +27,16 @@ SILENCE_S = 60.0
 class BlobServicer(blob_pb2_grpc.BlobServiceServicer):
     """An accepted node may get what its desired state names; one that a federated run waits for may put its reply."""
 
-    def __init__(self, ledger: Ledger, blobs: BlobStore, calls: NodeCalls, counts: TransferCounts | None = None) -> None:
+    def __init__(self, ledger: Ledger, blobs: BlobStore, counts: TransferCounts | None = None) -> None:
         self._ledger = ledger
         self._blobs = blobs
-        self._calls = calls
         self._readers = Readers(ledger, blobs)
         self._counts = counts or TransferCounts()
         self._uploads: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()  # by digest
 
     async def GetBlob(self, request: blob_pb2.GetBlobRequest, context: grpc.aio.ServicerContext[Any, Any]) -> None:
-        async with self._calls.accepted(context) as peer:
-            await self._send(peer, request, context)
-
-    async def _send(self, peer: Peer, request: blob_pb2.GetBlobRequest, context: Any) -> None:
         digest = check_digest(request.digest)
-        await self._readers.check(peer.node_id, digest)
+        await self._readers.check(calling_node().node_id, digest)
         path = await asyncio.to_thread(self._blobs.path, digest)
         file = await asyncio.to_thread(path.open, "rb")
         try:
@@ -62,19 +56,15 @@ class BlobServicer(blob_pb2_grpc.BlobServiceServicer):
     async def StatBlob(
         self, request: blob_pb2.StatBlobRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> blob_pb2.StatBlobResponse:
-        async with self._calls.accepted(context) as peer:
-            await task_of(self._ledger, peer.node_id)
-            digest = check_digest(request.digest)
-            # Renewed, since a node that hears "complete" puts nothing, and names it next.
-            complete = await asyncio.to_thread(self._blobs.renew, digest)
-            stored = await asyncio.to_thread(self._blobs.stored_bytes, digest)
+        await task_of(self._ledger, calling_node().node_id)
+        digest = check_digest(request.digest)
+        # Renewed, since a node that hears "complete" puts nothing, and names it next.
+        complete = await asyncio.to_thread(self._blobs.renew, digest)
+        stored = await asyncio.to_thread(self._blobs.stored_bytes, digest)
         return blob_pb2.StatBlobResponse(stored_bytes=stored, complete=complete)
 
     async def PutBlob(self, request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> blob_pb2.PutBlobResponse:
-        async with self._calls.accepted(context) as peer:
-            return await self._take(peer, context)
-
-    async def _take(self, peer: Peer, context: Any) -> blob_pb2.PutBlobResponse:
+        peer = calling_node()
         task = await task_of(self._ledger, peer.node_id)
         header = (await _next_part(context)).header
         digest = check_digest(header.digest)

@@ -25,6 +25,9 @@ from littoral.errors import (
     Untrusted,
     is_full,
 )
+from littoral_cloud.api.access import AUDIENCES, Audience, set_calling_node
+from littoral_cloud.api.node_calls import NodeCalls
+from littoral_cloud.api.peer import peer_of
 from littoral_cloud.counting.durations import LabelledDurations
 from littoral_cloud.fleet.renewal import NotDue
 from littoral_cloud.logs.request_id import HEADER, begin_request
@@ -88,16 +91,19 @@ _REBUILD = {
 
 
 class CallInterceptor(grpc.aio.ServerInterceptor):
-    """Around every call: gives it its request id, counts it, and ends one whose handler raises with the error's status.
+    """Around every call: gives it its request id, counts it, lets in who may make it (littoral_cloud.api.access), and ends one
+    whose handler raises with the error's status.
 
     Handlers are coroutines that read and write the context. The id is in the trailing metadata of a call that fails.
 
     Args:
         calls: how long each took, by method and status.
+        nodes: knows who is accepted; None: this listener has no calls of nodes.
     """
 
-    def __init__(self, calls: LabelledDurations) -> None:
+    def __init__(self, calls: LabelledDurations, nodes: NodeCalls | None = None) -> None:
         self._calls = calls
+        self._nodes = nodes
 
     async def intercept_service(self, continuation: Callable[[Any], Awaitable[Any]], handler_call_details: Any) -> Any:
         handler = await continuation(handler_call_details)
@@ -105,8 +111,30 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             return None
         name, rebuild = _REBUILD[handler.request_streaming, handler.response_streaming]
         given = dict(handler_call_details.invocation_metadata or ()).get(HEADER)
-        guarded = _guarded(getattr(handler, name), handler_call_details.method, given, self._calls)
+        method = handler_call_details.method
+        guarded = _guarded(_for(AUDIENCES.get(method), getattr(handler, name), self._nodes), method, given, self._calls)
         return rebuild(guarded, handler.request_deserializer, handler.response_serializer)
+
+
+def _for(audience: Audience | None, behaviour: Behaviour, nodes: NodeCalls | None) -> Behaviour:
+    """The behaviour, for who may call it alone."""
+
+    async def of_node(request: Any, context: Any) -> Any:
+        assert nodes is not None, "a listener with calls of nodes knows its nodes"
+        async with nodes.accepted(context) as peer:
+            set_calling_node(peer)
+            return await behaviour(request, context)
+
+    async def of_certificate(request: Any, context: Any) -> Any:
+        set_calling_node(peer_of(context))
+        return await behaviour(request, context)
+
+    async def of_none(request: Any, context: Any) -> Any:
+        raise NotAccepted("this call has no audience", hint="this is a fault of the coordinator")
+
+    if audience is None:
+        return of_none
+    return {Audience.NODE: of_node, Audience.CERTIFICATE: of_certificate}.get(audience, behaviour)
 
 
 def _guarded(behaviour: Behaviour, method: str, given: str | bytes | None, calls: LabelledDurations) -> Behaviour:

@@ -12,7 +12,7 @@ from littoral.errors import BadInput, TooLarge
 from littoral.fleet.v1 import escalation_pb2, escalation_pb2_grpc
 from littoral.signature import DATATYPES
 from littoral.transport import MAX_MESSAGE_BYTES
-from littoral_cloud.api.node_calls import NodeCalls
+from littoral_cloud.api.access import calling_node
 from littoral_cloud.teacher_service.service import Escalation, TeacherService
 
 _KINDS = {name: DATATYPES[name] for name in ("UINT8", "FP32")}
@@ -20,12 +20,10 @@ _KINDS = {name: DATATYPES[name] for name in ("UINT8", "FP32")}
 
 @dataclass(frozen=True)
 class EscalationServicer(escalation_pb2_grpc.EscalationServiceServicer):
-    calls: NodeCalls
     teachers: TeacherService
 
     async def Escalate(self, request: Any, context: Any) -> escalation_pb2.EscalateResponse:
-        async with self.calls.accepted(context) as peer:
-            answer = await self.teachers.escalate(peer.node_id, escalation_from(request))
+        answer = await self.teachers.escalate(calling_node().node_id, escalation_from(request))
         return escalation_pb2.EscalateResponse(
             logits=answer.logits.reshape(-1).tolist(), teacher_name=answer.teacher, teacher_digest=answer.teacher_digest
         )

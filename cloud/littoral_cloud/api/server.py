@@ -20,7 +20,9 @@ import grpc.aio
 
 from littoral.errors import BadInput, FleetError, Unavailable
 from littoral.transport import SERVER_OPTIONS, join_address, try_to_listen
+from littoral_cloud.api.access import CheckedRegistration
 from littoral_cloud.api.errors import CallInterceptor
+from littoral_cloud.api.node_calls import NodeCalls
 from littoral_cloud.counting.durations import LabelledDurations
 
 log = logging.getLogger(__name__)
@@ -52,13 +54,19 @@ class Listener:
     """One port, and the gRPC server that answers there; see `start`."""
 
     def __init__(
-        self, name: str, host: str, register: Register, most: int | None = None, calls: LabelledDurations | None = None
+        self,
+        name: str,
+        host: str,
+        register: Register,
+        most: int | None = None,
+        calls: LabelledDurations | None = None,
+        nodes: NodeCalls | None = None,
     ) -> None:
         self.name = name
         self.port = 0
         self._host = host
         self._register = register
-        self._interceptor = CallInterceptor(calls if calls is not None else LabelledDurations())
+        self._interceptor = CallInterceptor(calls if calls is not None else LabelledDurations(), nodes)
         self._options = (*SERVER_OPTIONS, *((("grpc.max_allowed_incoming_connections", most),) if most is not None else ()))
         self._server: grpc.aio.Server | None = None
         self._old: dict[grpc.aio.Server, asyncio.Task[None]] = {}  # servers of former certificates, and their ends
@@ -78,6 +86,7 @@ class Listener:
         *,
         most: int | None = None,
         calls: LabelledDurations | None = None,
+        nodes: NodeCalls | None = None,
     ) -> Listener:
         """Serving when this returns.
 
@@ -86,11 +95,12 @@ class Listener:
             port: 0 takes any free one; see `address`.
             most: connections at one time; more are closed as they come. None: any number.
             calls: how long each call took, by method and status; None: it is not asked for.
+            nodes: knows who is accepted; None: no RPC of this listener is for accepted nodes alone.
 
         Raises:
             Unavailable: the port is in use. BadInput: the host or port cannot be bound at all.
         """
-        listener = cls(name, host, register, most, calls)
+        listener = cls(name, host, register, most, calls, nodes)
         await listener._open(port, identity)
         return listener
 
@@ -121,7 +131,7 @@ class Listener:
     async def _open(self, port: int, identity: TlsIdentity) -> None:
         check_free(self.name, self._host, port)
         server = grpc.aio.server(interceptors=(self._interceptor,), options=self._options)
-        self._register(server)
+        self._register(CheckedRegistration(server))
         try:
             bound = server.add_secure_port(join_address(self._host, port), identity.credentials())
         except RuntimeError:

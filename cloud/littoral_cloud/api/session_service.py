@@ -8,8 +8,8 @@ import grpc.aio
 
 from littoral.fleet.v1 import session_pb2, session_pb2_grpc
 from littoral_cloud.api import wire
+from littoral_cloud.api.access import calling_node
 from littoral_cloud.api.hub import SessionHub
-from littoral_cloud.api.peer import peer_of
 from littoral_cloud.api.session import CoordinatorSession
 from littoral_cloud.api.session_terms import SessionTerms
 from littoral_cloud.fleet.enrolment import Issuer
@@ -29,7 +29,7 @@ class SessionServicer(session_pb2_grpc.SessionServiceServicer):
         self._terms = terms
 
     async def Connect(self, request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> None:
-        peer = peer_of(context)
+        peer = calling_node()
         if (refused := self._hub.closed_to(peer.node_id) or self._hub.line.busy()) is not None:
             self._hub.counts.over(False, refused.reason)
             await context.write(session_pb2.ConnectResponse(refusal=wire.refusal_to(refused)))
@@ -44,6 +44,6 @@ class SessionServicer(session_pb2_grpc.SessionServiceServicer):
     async def Renew(
         self, request: session_pb2.RenewRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> session_pb2.RenewResponse:
-        peer, now = peer_of(context), self._terms.clock()
+        peer, now = calling_node(), self._terms.clock()
         issued = await renew(self._ledger, self._authority, peer, request.certificate_request, now)
         return session_pb2.RenewResponse(certificate=issued.der)
