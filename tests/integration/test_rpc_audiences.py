@@ -17,6 +17,8 @@ from littoral_cloud.fleet.ledger import Ledger
 from tests.kit.certificates import Credential
 from tests.kit.fleet import Fleet, open_fleet
 
+pytest_plugins = ["tests.kit.redis"]
+
 MODULES = (session_pb2, blob_pb2, escalation_pb2, enrolment_pb2, health_pb2)
 ON_THE_FLEET_PORT = (session_pb2, blob_pb2, escalation_pb2)
 
