@@ -12,12 +12,10 @@ import time
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import cast
 
 from littoral.fleet.v1 import session_pb2
 from littoral_node.identity.identity import Identity
 from littoral_node.link.channel import open_channel
-from littoral_node.link.messages import SessionMessages
 from littoral_node.link.session import NodeSession, WayToCloud
 from littoral_node.telemetry.outbox import OUTSTANDING
 
@@ -57,7 +55,7 @@ class Common:
 
 
 class LoadNode:
-    """Has the methods of a SessionMessages."""
+    """Implements littoral_node.link.messages.MessageParts."""
 
     def __init__(self, number: int, identity: Identity, common: Common, rng: random.Random) -> None:
         self.identity = identity
@@ -75,7 +73,7 @@ class LoadNode:
         self._waiting: deque[tuple[int, float]] = deque()  # numbers of reports that are not acknowledged, and their time
         self._sent = 0  # of those, from the front, in this session
         self.session = NodeSession(
-            lambda: cast(SessionMessages, self),
+            lambda: self,
             WayToCloud(lambda: open_channel(identity)),
             log=self._note,
             monotonic=time.monotonic,
@@ -101,6 +99,19 @@ class LoadNode:
     def welcomed(self, welcome: session_pb2.Welcome) -> None:
         self._common.counts.welcomed += 1
         self._common.counts.last_welcome_at = time.monotonic()
+
+    def received(self, message: session_pb2.ConnectResponse) -> Iterable[Request]:
+        match message.WhichOneof("message"):
+            case "desired":
+                self.desired(message.desired)
+            case "telemetry_ack":
+                self.acknowledged(message.telemetry_ack)
+            case "trust_anchors":
+                return [Request(trust_report=session_pb2.TrustReport(number=message.trust_anchors.number))]
+        return []
+
+    def revoked(self) -> None:
+        raise RuntimeError(f"node {self.identity.node_id} was revoked")
 
     def acknowledged(self, ack: session_pb2.TelemetryAck) -> None:
         while self._waiting and self._waiting[0][0] <= ack.sequence:

@@ -83,10 +83,23 @@ def machine_cpu_s() -> float:
 
 def pss_kb(pid: int) -> float:
     """Resident memory, with its share of what it has in common with others; kB of 1,000 bytes."""
-    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-        if line.startswith("Pss:"):
-            return int(line.split()[1]) * 1.024
-    raise RuntimeError(f"/proc/{pid}/smaps_rollup has no Pss")
+    return _memory(pid)["Pss"]
+
+
+def rss_kb(pid: int) -> float:
+    """Resident memory with all that it has in common with others, so that these do not change it; kB of 1,000 bytes."""
+    return _memory(pid)["Rss"]
+
+
+def own_kb(pid: int) -> float:
+    """What it allocated, without files, of which the kernel drops pages and reads them again; kB of 1,000 bytes."""
+    found = _memory(pid)
+    return found["Anonymous"] + found["Swap"]
+
+
+def _memory(pid: int) -> dict[str, float]:
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]
+    return {name: int(value.split()[0]) * 1.024 for name, _, value in (line.partition(":") for line in lines)}
 
 
 def commands(stage: Stage) -> int:

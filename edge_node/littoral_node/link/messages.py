@@ -13,8 +13,26 @@ class Following(Protocol):
     def set_desired(self, desired: session_pb2.DesiredState) -> None: ...
 
 
+class MessageParts(Protocol):
+    """What makes and takes the messages of a stream. No method blocks."""
+
+    def hello(self) -> session_pb2.Hello: ...
+
+    def welcomed(self, welcome: session_pb2.Welcome) -> None: ...
+
+    def resume(self) -> Iterable[session_pb2.ConnectRequest]:
+        """The messages that follow each Welcome."""
+        ...
+
+    def received(self, message: session_pb2.ConnectResponse) -> Iterable[session_pb2.ConnectRequest]:
+        """Gives the answer, if it asks for one."""
+        ...
+
+    def revoked(self) -> None: ...
+
+
 class SessionMessages:
-    """What a stream carries. No method blocks.
+    """The parts of an agent. Implements MessageParts.
 
     Args:
         hello: makes the first message of a stream.
@@ -35,13 +53,19 @@ class SessionMessages:
         anchors: Callable[[session_pb2.TrustAnchors], session_pb2.TrustReport],
         revoked: Callable[[], None] = lambda: None,
     ) -> None:
-        self.hello = hello
+        self._hello = hello
         self._states = states
         self._telemetry = telemetry
         self._following = tuple(following)
         self._welcomed = welcomed
         self._anchors = anchors
-        self.revoked = revoked
+        self._revoked = revoked
+
+    def hello(self) -> session_pb2.Hello:
+        return self._hello()
+
+    def revoked(self) -> None:
+        self._revoked()
 
     def resume(self) -> Iterable[session_pb2.ConnectRequest]:
         """Follow each Welcome: the reported states, and what is not acknowledged."""

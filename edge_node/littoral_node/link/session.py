@@ -18,7 +18,7 @@ import grpc.aio
 from littoral.errors import FleetError, Revoked, TooLarge
 from littoral.fleet.v1 import session_pb2, session_pb2_grpc
 from littoral.transport import MAX_MESSAGE_BYTES
-from littoral_node.link.messages import SessionMessages
+from littoral_node.link.messages import MessageParts
 from littoral_node.link.retry import RECENT_S, next_attempt, pause_s
 from littoral_node.link.state import (
     SLOW_RETRY_S,
@@ -71,7 +71,7 @@ class NodeSession:
 
     def __init__(
         self,
-        messages: Callable[[], SessionMessages],
+        messages: Callable[[], MessageParts],
         way: WayToCloud,
         *,
         log: Callable[..., None],
