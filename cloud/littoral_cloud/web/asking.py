@@ -110,3 +110,14 @@ def number(given: Mapping[str, str], name: str, *, what: str) -> float | None:
         return float(text)
     except ValueError:
         raise BadInput(f"{what}: {text[:40]!r} is no number", hint="like 24") from None
+
+
+def labels_of(text: str) -> dict[str, str]:
+    """Of "site:north camera:old". Raises BadInput."""
+    found = {}
+    for part in text.replace(",", " ").split():
+        key, colon, value = part.replace("=", ":", 1).partition(":")
+        if not colon or not key:
+            raise BadInput(f"label: {part[:80]!r} is not KEY:VALUE", hint="like site:harbour")
+        found[key] = value
+    return found

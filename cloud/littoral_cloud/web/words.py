@@ -13,7 +13,7 @@ _SHAPES = {
     ),
     "wait": ("pending", "away", "deferred", "paused", "not approved", "needs more", "waiting", "none yet"),
     "warn": ("quarantined", "rolling_back", "expires", "drifted", "withdrawn", "rolled_back", "restored", "aborted", "late"),
-    "bad": ("cloned", "failed", "fail", "denied", "broken"),
+    "bad": ("cloned", "failed", "fail", "failing", "denied", "broken"),
 }  # fmt: skip
 """Words of states by the shape that stands before them; a word that is not here has the shape "off"."""
 _OF_WORD = {word: shape for shape, many in _SHAPES.items() for word in many}

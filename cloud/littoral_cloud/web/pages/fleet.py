@@ -12,7 +12,7 @@ from littoral.errors import BadInput
 from littoral_cloud.api.rest.access import needs
 from littoral_cloud.commands import admissions, nodes
 from littoral_cloud.commands.nodes import NodeFilter, NodeOrder
-from littoral_cloud.web.asking import Ask, Asks, FormField, add_action, number
+from littoral_cloud.web.asking import Ask, Asks, FormField, add_action, labels_of, number
 from littoral_cloud.web.render import with_query
 from littoral_cloud.web.visitor import Visitor, VisitorDep
 from littoral_cloud.web.words import path_part
@@ -43,7 +43,7 @@ async def fleet(
 ) -> Response:
     which, problem = NodeFilter(), ""
     try:
-        which = NodeFilter(labels=_labels(label), state=state, model=model.strip(), text=text.strip())
+        which = NodeFilter(labels=labels_of(label), state=state, model=model.strip(), text=text.strip())
     except BadInput as error:
         problem = f"{error.message}: {error.hint}"
     found = await nodes.page(visitor.office, visitor.caller, which=which, after=after, limit=PAGE_NODES, order=sort)
@@ -59,17 +59,6 @@ async def fleet(
         first=with_query("/fleet", given) if after else "",
         next=with_query("/fleet", given, after=found.next) if found.next else "",
     )
-
-
-def _labels(text: str) -> dict[str, str]:
-    """Of "site:north camera:old". Raises BadInput."""
-    found = {}
-    for part in text.replace(",", " ").split():
-        key, colon, value = part.replace("=", ":", 1).partition(":")
-        if not colon or not key:
-            raise BadInput(f"label: {part[:80]!r} is not KEY:VALUE", hint="like site:harbour")
-        found[key] = value
-    return found
 
 
 @router.get("/{node}", **needs(nodes.show))
