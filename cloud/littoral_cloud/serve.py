@@ -38,12 +38,11 @@ from littoral_cloud.api.server import Listener
 from littoral_cloud.api.session_service import SessionServicer
 from littoral_cloud.api.session_terms import SessionTerms
 from littoral_cloud.app import Core, open_core
+from littoral_cloud.commands.followed import FOLLOWED
 from littoral_cloud.commands.use_case import Office
 from littoral_cloud.counting.durations import LabelledDurations
 from littoral_cloud.counting.transfer_counts import TransferCounts
 from littoral_cloud.federation.controller import RunController
-from littoral_cloud.federation.run import KIND as RUN
-from littoral_cloud.federation.run import Run
 from littoral_cloud.fleet.anchors import KIND as ANCHORS
 from littoral_cloud.fleet.anchors import FleetAnchors
 from littoral_cloud.fleet.ledger import Clock
@@ -61,7 +60,7 @@ from littoral_cloud.retention.controller import Retention
 from littoral_cloud.retention.parts import parts_of
 from littoral_cloud.rollouts import controller as rollouts
 from littoral_cloud.rollouts.rechoice_controller import Rechooser
-from littoral_cloud.rollouts.seen_fleet import RECORDS, SeenFleet
+from littoral_cloud.rollouts.seen_fleet import SeenFleet
 from littoral_cloud.settings import CloudSettings
 from littoral_cloud.teacher_service.process import TeacherProcess
 from littoral_cloud.teacher_service.samples import SampleFiles
@@ -128,9 +127,7 @@ async def _serve(
     settings = core.settings
     names = (*settings.public_names, asked_at(settings.host), asked_at(settings.api_host))
     certificates = ListenerCertificates(core.trust, tuple(dict.fromkeys(names)), core.clock)
-    fleet = SeenFleet(
-        FleetView(core.ledger, {**RECORDS, RUN: Run, ANCHORS: FleetAnchors}, calm=hub.pushes.over), settings.approval_above
-    )
+    fleet = SeenFleet(FleetView(core.ledger, {**FOLLOWED, ANCHORS: FleetAnchors}, calm=hub.pushes.over), settings.approval_above)
     health, calls = _health(core, hub, fleet, certificates), NodeCalls(core.ledger, core.clock)
     office = Office(core, fleet.view, NodeNames(fleet.view), health)
     async with (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import shlex
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -15,6 +16,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, BrowserContext, Page
 
+from littoral.process.command import script
 from littoral_cloud.trust.people import Caller, Role
 from littoral_cloud.trust.web_sessions import create_link
 from tests.kit.browser import running_browser
@@ -26,7 +28,20 @@ pytestmark = [pytest.mark.asyncio(loop_scope="module")]
 AXE = Path(__file__).parents[1] / "vendor" / "axe.min.js"
 HOSTILE = "0000003b"
 """The id of the node that has markup in every field."""
-PAGES = ("/", "/fleet", "/fleet/00000009", f"/fleet/{HOSTILE}", "/fleet/00000009/quarantine", "/fleet/no-such-node")
+PAGES = (
+    "/",
+    "/fleet",
+    "/fleet/00000009",
+    f"/fleet/{HOSTILE}",
+    "/fleet/00000009/quarantine",
+    "/fleet/no-such-node",
+    "/drift",
+    "/audit",
+    "/audit/verified",
+    "/people",
+    "/people/create",
+    "/enrol",
+)
 
 
 @dataclass(slots=True)
@@ -59,6 +74,20 @@ class Stage:
         try:
             page = await self.watched(context)
             await page.goto(await self.link(role))
+            yield page
+        finally:
+            await context.close()
+
+    @asynccontextmanager
+    async def visit_with(self, token: str) -> AsyncIterator[Page]:
+        """A page of somebody who has signed in with a token."""
+        context = await self.browser.new_context(ignore_https_errors=True)
+        try:
+            page = await self.watched(context)
+            await page.goto(f"{self.base}/sign-in")
+            await page.get_by_label("Token").fill(token)
+            await page.get_by_role("button", name="Sign in").click()
+            await page.get_by_role("heading", name="Overview").wait_for()
             yield page
         finally:
             await context.close()
@@ -185,3 +214,46 @@ async def until(true: Callable[[], bool]) -> None:
     async with asyncio.timeout(10):
         while not true():  # noqa: ASYNC110 - what a browser does has no event here
             await asyncio.sleep(0.05)
+
+
+async def test_a_token_is_made_renewed_and_revoked_and_its_secret_is_shown_once(stage: Stage) -> None:
+    async with stage.visit() as page:
+        await page.goto(f"{stage.base}/people")
+        await page.get_by_role("link", name="Make a token…").click()
+        dialog = page.get_by_role("dialog")
+        await dialog.get_by_label("Name").fill("ci-pipeline")
+        await dialog.get_by_label("Role").select_option("operator")
+        await dialog.get_by_role("button", name="Make token").click()
+        secret = await page.locator("#secret").inner_text()
+        assert secret.startswith("litt_")
+        await page.goto(f"{stage.base}/people")
+        row = page.get_by_role("row", name="ci-pipeline")
+        assert "operator" in await row.inner_text()
+        assert secret not in await page.content()
+        async with stage.visit_with(secret) as scripts:
+            await scripts.goto(f"{stage.base}/people")
+            assert "You are ci-pipeline" in await scripts.locator("main").inner_text()
+            await row.get_by_role("link", name="Revoke…").click()
+            await page.get_by_role("dialog").get_by_role("button", name="Revoke").click()
+            await page.get_by_text("The token opens nothing any more.").wait_for()
+            await scripts.goto(f"{stage.base}/fleet")
+            assert urlsplit(scripts.url).path == "/sign-in"
+
+
+async def test_a_node_enrols_with_what_the_page_shows(stage: Stage, tmp_path: Path) -> None:
+    async with stage.visit(Role.OPERATOR) as page:
+        await page.goto(f"{stage.base}/fleet")
+        await page.get_by_role("link", name="Enrol a node").click()
+        dialog = page.get_by_role("dialog")
+        await dialog.get_by_label("The node's name").fill("porch")
+        await dialog.get_by_label("Labels").fill("site:harbour")
+        await dialog.get_by_role("button", name="Show the commands").click()
+        commands = await page.locator("#commands").inner_text()
+    [enroll] = [line for line in commands.splitlines() if " enroll " in line]
+    _, *words = shlex.split(enroll)
+    words[words.index("--data") + 1] = str(tmp_path / "node")
+    process = await asyncio.create_subprocess_exec(script("littoral-node"), *words, stdout=asyncio.subprocess.DEVNULL)
+    assert await process.wait() == 0
+    async with stage.visit(Role.VIEWER) as page:
+        await page.goto(f"{stage.base}/fleet?text=porch")
+        assert "harbour" in await page.get_by_role("row", name="porch").inner_text()

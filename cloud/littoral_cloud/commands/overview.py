@@ -11,22 +11,26 @@ import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from littoral.validity import expires_soon
 from littoral_cloud.commands.use_case import Office, use_case
+from littoral_cloud.commands.viewing import records_of
 from littoral_cloud.federation.evaluation import BEFORE
 from littoral_cloud.federation.run import STOPPED, Run, RunState
+from littoral_cloud.fleet.drift_seen import KIND as INPUTS
+from littoral_cloud.fleet.drift_seen import DriftSeen
+from littoral_cloud.fleet.ledger import Ledger
 from littoral_cloud.fleet.profile import PRESENCE
 from littoral_cloud.fleet.quarantine import KIND as TROUBLE
 from littoral_cloud.fleet.quarantine import NodeTrouble
-from littoral_cloud.fleet.records import Enrolment, Node, Presence, load
+from littoral_cloud.fleet.records import Enrolment, Node, Presence
 from littoral_cloud.health.fleet_counts import CLONED, state_of
 from littoral_cloud.rollouts.state import ENDED, Rollout, RolloutState
 from littoral_cloud.rollouts.wording import first_of
 from littoral_cloud.terminal.text import counted, when
 from littoral_cloud.trust.operator_tokens import list_operator_tokens
 from littoral_cloud.trust.people import Caller, Role
+from littoral_cloud.webhooks.records import read_webhooks
 
 LATELY_S = 86_400.0
 """What failed longer ago needs no look any more."""
@@ -39,7 +43,7 @@ _OUT = frozenset({Enrolment.DECOMMISSIONED, Enrolment.REJECTED})
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Need:
     """Something that somebody should look at. `severity`: "bad" before "warn" before "wait". `of`, `id`: what it is about: a kind
-    of thing ("node", "rollout", "run", "token", "coordinator"), and its id; "": several, or none."""
+    of thing ("node", "rollout", "run", "drift", "token", "coordinator"), and its id; "": several, or none."""
 
     severity: str
     words: str
@@ -91,12 +95,15 @@ async def show(office: Office, caller: Caller) -> OverviewShown:
     mine = [node for node in nodes.values() if caller.scope.has_node(node.labels)]
     states = {node.node_id: state_of(node, presences.get(node.node_id), now) for node in mine if node.enrolment not in _OUT}
     left_out = [id for id in states if (trouble := troubles.get(id)) is not None and trouble.quarantine is not None]
-    rollouts = [(id, each) for id, each in (await _records(office, "rollout", Rollout)) if caller.scope.has_model(each.model)]
-    runs = [each for _, each in (await _records(office, "run", Run)) if caller.scope.has_model(each.model)]
+    rollouts = [
+        (id, each) for id, each in (await records_of(office, "rollout", Rollout)).items() if caller.scope.has_model(each.model)
+    ]
+    runs = [each for _, each in (await records_of(office, "run", Run)).items() if caller.scope.has_model(each.model)]
     needs = [
         *_of_states(states, nodes),
         *_of_certificates((nodes[id] for id in states), now),
         *_of_quarantine(left_out, nodes),
+        *_of_drift(await records_of(office, INPUTS, DriftSeen), states, nodes, loops=office.core.settings.auto_loop),
         *(need for id, each in rollouts for need in _of_rollout(id, each, now)),
         *(need for each in runs for need in _of_run(each, now)),
         *(await _of_coordinator(office, caller, now)),
@@ -115,17 +122,9 @@ async def show(office: Office, caller: Caller) -> OverviewShown:
     )
 
 
-async def _records(office: Office, kind: str, record: type[Any]) -> list[tuple[str, Any]]:
-    if office.view is not None:
-        await office.view.ready()
-        return [(id, held.record) for id, held in office.view.of(kind).items()]
-    return [(doc.id, load(record, doc)) for doc in await office.core.ledger.all(kind)]
-
-
 async def _of_nodes(office: Office) -> tuple[Mapping[str, Node], Mapping[str, Presence], Mapping[str, NodeTrouble]]:
-    nodes = dict(await _records(office, "node", Node))
-    presences = dict(await _records(office, PRESENCE, Presence))
-    return nodes, presences, dict(await _records(office, TROUBLE, NodeTrouble))
+    nodes, presences = await records_of(office, "node", Node), await records_of(office, PRESENCE, Presence)
+    return nodes, presences, await records_of(office, TROUBLE, NodeTrouble)
 
 
 def _names(ids: Iterable[str], nodes: Mapping[str, Node]) -> str:
@@ -174,6 +173,24 @@ def _of_quarantine(ids: list[str], nodes: Mapping[str, Node]) -> Iterator[Need]:
         yield Need(severity="warn", words=words, of="node", id=ids[0] if len(ids) == 1 else "", state="quarantined")
 
 
+def _of_drift(
+    inputs: Mapping[str, DriftSeen], states: Mapping[str, str], nodes: Mapping[str, Node], *, loops: bool
+) -> Iterator[Need]:
+    ids = {id.partition(":")[0] for id, seen in inputs.items() if seen.state == "drifted"} & states.keys()
+    if ids and not loops:  # else the closed loop starts a run
+        words = f"what {counted(len(ids), 'node')} see has drifted: start a federated run: {_names(ids, nodes)}"
+        yield Need(severity="warn", words=words, of="drift")
+
+
+async def _of_webhooks(ledger: Ledger) -> list[Need]:
+    found = []
+    for name, (_, each) in (await read_webhooks(ledger)).items():
+        if each is not None and each.failing_since:
+            words = f"webhook {name} fails since {when(each.failing_since)}: {each.last_answer[:100]}"
+            found.append(Need(severity="warn", words=words, of="token"))
+    return found
+
+
 def _of_rollout(id: str, rollout: Rollout, now: float) -> Iterator[Need]:
     def need(severity: str, words: str) -> Need:
         return Need(severity=severity, words=f"rollout {id}: {words}", of="rollout", id=id)
@@ -205,6 +222,7 @@ async def _of_coordinator(office: Office, caller: Caller, now: float) -> list[Ne
     if expires_soon(begins, ends, now):
         found.append(Need(severity="bad", words=f"the fleet's CA ends on {when(ends)[:10]}", of="coordinator"))
     if caller.role.includes(Role.ADMIN):
+        found += await _of_webhooks(core.ledger)
         for id, token in await list_operator_tokens(core.ledger):
             lasts_s = token.expires_at - token.created_at
             if token.state(now) == "usable" and token.expires_at - now < TOKEN_SOON_S < lasts_s:

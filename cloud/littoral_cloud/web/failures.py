@@ -19,6 +19,8 @@ log = logging.getLogger(__name__)
 
 _TITLES = {401: "Sign in first", 403: "Not allowed", 404: "Not found", 409: "Somebody was faster", 412: "Somebody was faster"}
 
+_OTHER = "This did not work"
+
 
 def add_page_failures(app: FastAPI) -> None:
     """Errors of pages become pages; those of the API stay what they are."""
@@ -51,7 +53,15 @@ def add_page_failures(app: FastAPI) -> None:
         assert isinstance(error, HTTPException)
         return await _problem(request, error.status_code, f"{request.url.path[:200]}: {error.detail}", "")
 
+    async def unknown(request: Request, error: Exception) -> Response:
+        answer: Response = await of_api[Exception](request, error)
+        if _of_api(request):
+            return answer
+        words = "the coordinator failed; its log says why"
+        return rendered("problem.html", 500, visitor=None, title=_OTHER, message=words, hint="", back="/")
+
     app.add_exception_handler(FleetError, known)
+    app.add_exception_handler(Exception, unknown)
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(HTTPException, of_http)
 
@@ -62,6 +72,6 @@ def _of_api(request: Request) -> bool:
 
 async def _problem(request: Request, status: int, message: str, hint: str) -> Response:
     visitor = await visitor_if_any(request) if status != 401 else None
-    title = _TITLES.get(status, "This did not work")
+    title = _TITLES.get(status, _OTHER)
     back = "/" if visitor else "/sign-in"
     return rendered("problem.html", status, visitor=visitor, title=title, message=message, hint=hint, back=back)

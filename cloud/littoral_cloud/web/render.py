@@ -51,6 +51,7 @@ _templates.filters.update(
     cut=shortened,
     counted=counted,
     moment=words.moment,
+    instant=words.instant,
     path=words.path_part,
 )
 

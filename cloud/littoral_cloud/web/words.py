@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from urllib.parse import quote
 
+from littoral_cloud.terminal.text import when
+
 _UNITS = ("B", "kB", "MB", "GB", "TB")
 
 _SHAPES = {
@@ -58,6 +60,11 @@ def short_digest(digest: str) -> str:
 def moment(text: str | None) -> str:
     """2026-01-31T12:00:00Z as 2026-01-31 12:00:00; UTC stands in the head of the page."""
     return "–" if not text else text.removesuffix("Z").replace("T", " ")
+
+
+def instant(seconds: float | None) -> str:
+    """Of seconds since 1970-01-01 UTC; None or 0: a dash."""
+    return moment(when(seconds)) if seconds else "–"
 
 
 def path_part(text: str) -> str:

@@ -10,9 +10,11 @@ from fastapi.responses import Response
 
 from littoral.errors import BadInput
 from littoral_cloud.api.rest.access import needs
-from littoral_cloud.commands import admissions, nodes
+from littoral_cloud.commands import admissions, audit, drift, nodes
+from littoral_cloud.commands.audit import AuditFilter, AuditLine
 from littoral_cloud.commands.nodes import NodeFilter, NodeOrder
 from littoral_cloud.web.asking import Ask, Asks, FormField, add_action, labels_of, number
+from littoral_cloud.web.pages.audit import words_of
 from littoral_cloud.web.render import with_query
 from littoral_cloud.web.visitor import Visitor, VisitorDep
 from littoral_cloud.web.words import path_part
@@ -20,6 +22,7 @@ from littoral_cloud.web.words import path_part
 router = APIRouter(prefix="/fleet", include_in_schema=False)
 
 PAGE_NODES = 50
+HISTORY = 15
 STATES = ("online", "away", "offline", "cloned", "quarantined", "pending", "rejected", "revoked", "decommissioned")
 DONE = {
     "quarantine": "The node is in quarantine.",
@@ -63,8 +66,20 @@ async def fleet(
 
 @router.get("/{node}", **needs(nodes.show))
 async def one(visitor: VisitorDep, node: str, did: str = "") -> Response:
-    found = await nodes.show(visitor.office, visitor.caller, node=node)
-    return visitor.page("node.html", node=found, done=DONE.get(did, ""), explained={}, inputs=(), history=())
+    office, caller = visitor.office, visitor.caller
+    found = await nodes.show(office, caller, node=node)
+    history: tuple[AuditLine, ...] = ()
+    if caller.scope.everywhere:
+        which = AuditFilter(subject=found.id)
+        history = (await audit.page(office, caller, which=which, newest_first=True, after="", limit=HISTORY)).items
+    return visitor.page(
+        "node.html",
+        node=found,
+        done=DONE.get(did, ""),
+        explained={},
+        inputs=await drift.of_node(office, caller, node=found.id),
+        history=[(line, words_of(line)) for line in history],
+    )
 
 
 def _asks(title: str, *does: str, button: str, fields: tuple[FormField, ...] = (), danger: bool = False) -> Asks:

@@ -16,7 +16,14 @@ from littoral_cloud.web.words import path_part, shape_of
 
 router = APIRouter(include_in_schema=False)
 
-_PAGES = {"node": "/fleet", "rollout": "/rollouts", "run": "/runs", "token": "/people", "coordinator": "/audit"}
+_PAGES = {
+    "node": "/fleet",
+    "rollout": "/rollouts",
+    "run": "/runs",
+    "drift": "/drift",
+    "token": "/people",
+    "coordinator": "/audit",
+}
 _OF_ONE = frozenset({"node", "rollout", "run"})
 _ORDER = ("good", "busy", "wait", "warn", "off", "bad")
 
