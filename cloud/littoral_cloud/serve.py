@@ -57,7 +57,7 @@ from littoral_cloud.local.discovery import Serving, claimed
 from littoral_cloud.loop import Loop
 from littoral_cloud.quarantine.controller import QuarantineController
 from littoral_cloud.retention.controller import Retention
-from littoral_cloud.retention.parts import parts_of
+from littoral_cloud.retention.parts import own_parts_of, parts_of
 from littoral_cloud.rollouts import controller as rollouts
 from littoral_cloud.rollouts.rechoice_controller import Rechooser
 from littoral_cloud.rollouts.seen_fleet import SeenFleet
@@ -201,7 +201,7 @@ def _controllers(core: Core, hub: SessionHub, fleet: SeenFleet, teachers: Teache
         "choice": Rechooser(core.ledger, fleet, core.clock, rng).run(),
         "federated runs": RunController(core.ledger, core.settings.data_dir, core.clock, rng).run(),
         "quarantine": QuarantineController(core.ledger, view, left_out, core.clock, rng).run(),
-        "retention": Retention(core.ledger, parts_of(core, view), core.clock, rng).run(),
+        "retention": Retention(core.ledger, parts_of(core, view), core.clock, rng, own=own_parts_of(core)).run(),
     }
     running["webhooks"] = WebhookSender(core.ledger, core.clock, rng).run()
     if settings.auto_loop:

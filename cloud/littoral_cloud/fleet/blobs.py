@@ -68,6 +68,10 @@ class BlobStore(Protocol):
         """How many files `sweep` would remove, and their bytes."""
         ...
 
+    def trim(self, before: float) -> int:
+        """Removes copies on this machine that were not read since `before` and can be had again; gives how many."""
+        ...
+
     def sweep(self, before: float) -> int:
         """Removes files that never became whole blobs, not written to since `before`; gives how many."""
         ...

@@ -5,7 +5,8 @@ Rules, in order:
 1. Each coordinator looks once an hour whether a day is over since the last pass, which document "retention" "pass" says.
 2. Who finds it over takes the lease and looks again: of several coordinators one works, and the next finds nothing due.
 3. The parts run one after another. Where one fails, the log says why, the others still run, and the pass is repeated in an hour.
-4. Each part does a bounded amount of work; what is left is for the next day.
+4. What is on a coordinator's own machine, each coordinator bounds by itself: at its first look, and once a day.
+5. Each part does a bounded amount of work; what is left is for the next day.
 """
 
 from __future__ import annotations
@@ -34,6 +35,9 @@ FIRST_LOOK_S = 60.0
 Part = Callable[[Fence], Awaitable[str]]
 """Bounds one thing, and says what it did; "": nothing was to be done."""
 
+OwnPart = Callable[[], Awaitable[str]]
+"""The same for what is on this machine."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetentionPass:
@@ -48,6 +52,7 @@ class Retention:
     parts: by name, for the log.
     clock: seconds since 1970-01-01 UTC.
     rng: for jitter.
+    own: by name, what is bounded on this machine.
     """
 
     def __init__(
@@ -57,7 +62,11 @@ class Retention:
         clock: Callable[[], float],
         rng: random.Random,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        *,
+        own: Mapping[str, OwnPart] | None = None,
     ) -> None:
+        self._own = own or {}
+        self._own_at: float | None = None  # when they were done last; None: not yet
         self._sleep = sleep
         self._ledger = ledger
         self._parts = parts
@@ -70,6 +79,7 @@ class Retention:
         while True:
             await self._sleep(pause_s * self._rng.uniform(1.0, 1.5))
             pause_s = LOOK_S
+            await self.own_if_due()
             try:
                 await self.pass_if_due()
             except (LostLease, Unavailable) as error:
@@ -89,6 +99,19 @@ class Retention:
                 record = RetentionPass(finished_at=self._clock())
                 await self._ledger.commit(Change((Write(KIND, ID, dump(record), None, quiet=True),)), fence=fence)
             return True
+
+    async def own_if_due(self) -> bool:
+        """Whether a day was over since what is on this machine was bounded; then it is now. What fails is in the log."""
+        if self._own_at is not None and 0 <= self._clock() - self._own_at < DAY_S:
+            return False
+        self._own_at = self._clock()
+        for name, part in self._own.items():
+            try:
+                if did := await part():
+                    log.info("retention: %s: %s", name, did)
+            except (FleetError, OSError) as error:
+                log.error("retention: %s: %s; again in a day", name, error)
+        return True
 
     async def _due(self) -> bool:
         doc = await self._ledger.get(KIND, ID)

@@ -21,7 +21,7 @@ from littoral_cloud.fleet.view import FleetView
 from littoral_cloud.loop import KIND as LOOP
 from littoral_cloud.loop import Memory
 from littoral_cloud.retention import archive
-from littoral_cloud.retention.controller import ACTOR, DAY_S, Part
+from littoral_cloud.retention.controller import ACTOR, DAY_S, OwnPart, Part
 from littoral_cloud.retention.ended import EndedView, rollouts_to_archive, runs_to_archive
 from littoral_cloud.retention.leftovers import NodesView, of_models_that_are_gone, of_nodes_that_are_out, old_measurements
 from littoral_cloud.rollouts.assignments import BATCH_NODES, assignment_docs
@@ -36,6 +36,8 @@ DELETED_AT_ONCE = 200
 MOST_ARCHIVED = 2_000
 """Of each kind in one pass."""
 MOST_DELETED = 100_000
+COPIES_DAYS = 7
+"""A copy of a blob of an object store that was not read for so long is removed: it can be had again."""
 LARGE_DOCUMENTS = 100
 """Of telemetry and inputs, that are parsed at one time; then others have a turn."""
 _TIMED = {TELEMETRY: "last_report_at", drift.KIND: "updated_at"}
@@ -153,6 +155,16 @@ def parts_of(core: Core, view: FleetView) -> dict[str, Part]:
         "nodes": retained.leftovers,
     }
     return {"audit": audit, **parts} if settings.audit_days else parts
+
+
+def own_parts_of(core: Core) -> dict[str, OwnPart]:
+    """By name; of this coordinator's machine."""
+
+    async def copies() -> str:
+        gone = await asyncio.to_thread(core.blobs.trim, core.clock() - COPIES_DAYS * DAY_S)
+        return f"removed {gone:,} copies of blobs that were not read for {COPIES_DAYS} days" if gone else ""
+
+    return {"copies": copies}
 
 
 def _deletion(kind: str, id: str, generation: int) -> Write:

@@ -161,6 +161,10 @@ class BlobFolder:
             file.unlink(missing_ok=True)
         return len(files)
 
+    def trim(self, before: float) -> int:
+        """Nothing: there are no copies here, but the blobs themselves."""
+        return 0
+
     def unfinished(self, before: float) -> tuple[int, int]:
         """How many files `sweep` would remove, and their bytes."""
         sizes = [size for _, size in self._unfinished(before)]

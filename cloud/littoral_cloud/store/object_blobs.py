@@ -102,7 +102,9 @@ class ObjectBlobs:
 
     def read(self, digest: str) -> bytes:
         with suppress(NotFound, DigestMismatch):
-            return self._copies.read(digest)
+            data = self._copies.read(digest)
+            self._copies.renew(digest)  # it was read
+            return data
         self._copies.discard(digest, inf)  # its bytes are wrong
         self._fetch(digest)
         return self._copies.read(digest)
@@ -167,9 +169,11 @@ class ObjectBlobs:
             else:
                 self._delete(f"doomed/{name}")
             count += 1
-        for copy in list(self._copies.entries()):
-            self._copies.discard(copy.digest, before)
+        self.trim(before)
         return count
+
+    def trim(self, before: float) -> int:
+        return sum(self._copies.discard(copy.digest, before) > 0 for copy in list(self._copies.entries()))
 
     # -- the store ---------------------------------------------------------------------------------------------------
 
