@@ -20,7 +20,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from littoral.errors import BadInput, Conflict, FleetError
+from littoral.errors import BadInput, Conflict, FleetError, Unavailable
 from littoral_cloud.federation.run import KIND as RUN
 from littoral_cloud.federation.run import Run
 from littoral_cloud.fleet.blobs import BlobStore
@@ -193,6 +193,8 @@ def _named_in(blobs: BlobStore, artifact: Artifact) -> set[str]:
     try:
         envelope = json.loads(blobs.read(artifact.manifest_digest))
         return set(_DIGEST.findall(base64.b64decode(envelope["payload"]).decode()))
+    except Unavailable:
+        raise  # the store is away: nothing is wrong with the artifact
     except (FleetError, ValueError, KeyError, TypeError) as error:
         raise FleetError(
             f"artifact {artifact.name}: its manifest cannot be read, so what it needs is not known; nothing was deleted: {error}",
