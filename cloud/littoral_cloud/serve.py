@@ -68,6 +68,7 @@ from littoral_cloud.teacher_service.service import TeacherService
 from littoral_cloud.trust.anchors_keeper import AnchorsKeeper
 from littoral_cloud.trust.ca import DAY_S
 from littoral_cloud.web.app import operators_listening
+from littoral_cloud.webhooks.records import PROGRESS, WebhookProgress
 from littoral_cloud.webhooks.sender import WebhookSender
 
 log = logging.getLogger(__name__)
@@ -127,7 +128,8 @@ async def _serve(
     settings = core.settings
     names = (*settings.public_names, asked_at(settings.host), asked_at(settings.api_host))
     certificates = ListenerCertificates(core.trust, tuple(dict.fromkeys(names)), core.clock)
-    fleet = SeenFleet(FleetView(core.ledger, {**FOLLOWED, ANCHORS: FleetAnchors}, calm=hub.pushes.over), settings.approval_above)
+    records = {**FOLLOWED, ANCHORS: FleetAnchors, PROGRESS: WebhookProgress}
+    fleet = SeenFleet(FleetView(core.ledger, records, calm=hub.pushes.over), settings.approval_above)
     health, calls = _health(core, hub, fleet, certificates), NodeCalls(core.ledger, core.clock)
     office = Office(core, fleet.view, NodeNames(fleet.view), health)
     async with (

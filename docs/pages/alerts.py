@@ -142,6 +142,13 @@ ALERTS = (
         "`littoral-cloud audit show`. After a restore enrol them again; stop agents of machines that were taken out.",
     ),
     Alert(
+        "WebhookFails",
+        "max by (webhook) (littoral_webhook_failing_seconds) > 3600",
+        "0m",
+        "A receiver has refused each attempt for an hour. Events are tried again for a day, then given up.",
+        "`littoral-cloud webhook list` has its last answer. Mend the receiver, or `littoral-cloud webhook delete NAME`.",
+    ),
+    Alert(
         "DiskFull",
         "min by (instance, folder) (littoral_disk_free_bytes) < 1e9",
         "10m",

@@ -94,6 +94,13 @@ ROWS: Mapping[str, Sequence[Panel]] = {
             unit="Bps",
         ),
         Panel(
+            "Webhooks",
+            {
+                "{{webhook}}: delivered in an hour": "max by (webhook) (increase(littoral_webhook_delivered_total[1h]))",
+                "{{webhook}}: given up in an hour": "max by (webhook) (increase(littoral_webhook_given_up_total[1h]))",
+            },
+        ),
+        Panel(
             "Requests and calls that failed, a second",
             {
                 "{{http_response_status_code}} {{http_route}}": (

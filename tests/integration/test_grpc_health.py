@@ -14,7 +14,8 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from littoral.fleet.v1 import enrolment_pb2, enrolment_pb2_grpc
 from littoral.transport import CLIENT_OPTIONS
 from littoral_cloud.logs.request_id import HEADER
-from tests.kit.cloud import Cloud, running_cloud
+from tests.kit.cloud import Cloud, a_node, running_cloud
+from tests.kit.node_client import NodeClient
 from tests.kit.patience import PATIENCE_S
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
@@ -44,6 +45,11 @@ async def test_it_serves_once_the_fleet_was_read_and_no_more_when_it_ends(tmp_pa
             other.cancel()  # the end of one makes no other one deaf
             unknown = health.Watch(request("nothing"))
             assert (await unknown.read()).status == SERVICE_UNKNOWN
+            async with NodeClient(
+                cloud.serving.fleet, cloud.core.trust.ca.pem, await a_node(cloud.core, "n1", "kitchen")
+            ) as node:
+                of_nodes = health_pb2_grpc.HealthStub(node.channel)  # type: ignore[no-untyped-call]
+                assert (await of_nodes.Check(request("littoral.fleet.v1.SessionService"))).status == SERVING
             with pytest.raises(grpc.aio.AioRpcError) as error:
                 await health.Check(request("littoral.fleet.v1.SessionService"), metadata=((HEADER, "given-1"),))
             assert error.value.code() is grpc.StatusCode.NOT_FOUND

@@ -266,7 +266,7 @@ async def test_the_doctor_knows_whether_a_server_answers(data_dir: Path, here: H
     async with serving(data_dir) as server:
         ended = await here("doctor", "--server", "--format", "json", data_dir=data_dir)
         assert ended.code == 0, ended.err
-        assert [finding["check"] for finding in ended.json] == ["enrolment listener", "fleet listener", "redis"]
+        assert [finding["check"] for finding in ended.json] == ["enrolment listener", "fleet listener", "ready", "redis"]
         assert (await here("doctor", data_dir=data_dir)).code == 0
         server.process.send_signal(signal.SIGSTOP)  # it is there and answers nobody
         try:

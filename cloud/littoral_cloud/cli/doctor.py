@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import platform
 import shutil
@@ -23,7 +24,7 @@ from littoral_cloud.api.open_files import limits, room_for
 from littoral_cloud.cli.noun import noun
 from littoral_cloud.fleet.ledger import Ledger
 from littoral_cloud.fleet.nodes import view_nodes
-from littoral_cloud.local.discovery import SERVE_FILE, Serving
+from littoral_cloud.local.discovery import SERVE_FILE, Serving, api_socket
 from littoral_cloud.settings import CloudSettings, load_settings
 from littoral_cloud.terminal.output import DataDirOption, Format, FormatOption, emit
 from littoral_cloud.terminal.text import counted
@@ -31,6 +32,7 @@ from littoral_cloud.terminal.text import counted
 app = noun("Check this machine and the running coordinator.")
 
 ANSWER_S = 3.0
+AGAIN_S = 0.3
 ENOUGH_BYTES = 2_000_000_000
 """Free disk space for a teacher, its students and a few rounds."""
 
@@ -171,7 +173,35 @@ async def _listeners(patient: _Patient) -> list[CheckResult]:
         except (OSError, ssl.SSLError, TimeoutError) as error:
             why = str(error) or type(error).__name__
             findings.append(CheckResult(f"{name} listener", False, f"port {port}: {why}", "see the server's log"))
-    return findings
+    return [*findings, await _readiness(api_socket(settings.data_dir))]
+
+
+async def _readiness(path: Path) -> CheckResult:
+    """What /readyz says; one that has just been started has ANSWER_S to become ready."""
+    hint = "see docs/operations.md, and the server's log"
+    try:
+        async with asyncio.timeout(2 * ANSWER_S):
+            late = await _not_ready(path)
+            for _ in range(round(ANSWER_S / AGAIN_S)):
+                if not late:
+                    break
+                await asyncio.sleep(AGAIN_S)
+                late = await _not_ready(path)
+    except (OSError, EOFError, TimeoutError, ValueError, KeyError, TypeError) as error:
+        return CheckResult("ready", False, f"{path}: {str(error) or type(error).__name__}", hint)
+    return CheckResult("ready", not late, "; ".join(late) or "every part", hint if late else "")
+
+
+async def _not_ready(path: Path) -> list[str]:
+    """The parts that are not ready, each with its reason. Asked without httpx, whose import takes longer than the check."""
+    reader, writer = await asyncio.open_unix_connection(path)
+    try:
+        writer.write(b"GET /readyz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
+        await reader.readuntil(b"\r\n\r\n")
+        parts = json.loads(await reader.read())["parts"]
+    finally:
+        writer.close()
+    return [f"{part['part']}: {part['why']}" for part in parts if not part["ready"]]
 
 
 async def _handshake(settings: CloudSettings, port: int) -> None:

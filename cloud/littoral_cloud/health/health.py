@@ -25,6 +25,7 @@ from littoral_cloud.health.readiness import Readiness, Validity, free_bytes
 from littoral_cloud.rollouts.assignments import AssignmentState
 from littoral_cloud.rollouts.seen_fleet import SeenFleet
 from littoral_cloud.rollouts.state import RolloutState
+from littoral_cloud.webhooks.records import PROGRESS
 
 JSON = "application/json"
 
@@ -62,7 +63,7 @@ class ProcessCounts:
 
 class CoordinatorHealth:
     """Args:
-    fleet: its view follows federated runs too; it does not run yet.
+    fleet: its view follows federated runs and the progress of webhooks too; it does not run yet.
     clock: seconds since 1970-01-01 UTC.
     """
 
@@ -102,6 +103,7 @@ class CoordinatorHealth:
         self._add_nodes(families)
         self._add_rollouts(families)
         self._add_runs(families)
+        self._add_webhooks(families)
         return HealthAnswer(200, CONTENT_TYPE, families.exposition())
 
     def _add_process(self, families: Families) -> None:
@@ -174,6 +176,14 @@ class CoordinatorHealth:
                 rounds[held.record.model] = max(rounds.get(held.record.model, 0), held.record.done)
         families.add_all("littoral_run_count", states)
         families.add_all("littoral_run_rounds_finished", rounds)
+
+    def _add_webhooks(self, families: Families) -> None:
+        progress = {name: held.record for name, held in self.fleet.view.of(PROGRESS).items()}
+        families.add_all("littoral_webhook_delivered_total", {name: each.delivered for name, each in progress.items()})
+        families.add_all("littoral_webhook_given_up_total", {name: each.given_up for name, each in progress.items()})
+        now = self._clock()
+        failing = {name: now - each.failing_since if each.failing_since else 0.0 for name, each in progress.items()}
+        families.add_all("littoral_webhook_failing_seconds", failing)
 
 
 def _json(status: int, body: Mapping[str, object]) -> HealthAnswer:

@@ -133,6 +133,27 @@ OF_THE_FLEET = (
     ),
     MetricSpec("littoral_run_count", "littoral.run.count", "Gauge", ("state",), "Federated runs by state."),
     MetricSpec(
+        "littoral_webhook_delivered_total",
+        "littoral.webhook.delivered",
+        "Counter",
+        ("webhook",),
+        "Events that the receiver took, since the webhook was made.",
+    ),
+    MetricSpec(
+        "littoral_webhook_given_up_total",
+        "littoral.webhook.given_up",
+        "Counter",
+        ("webhook",),
+        "Events that it did not take within a day.",
+    ),
+    MetricSpec(
+        "littoral_webhook_failing_seconds",
+        "littoral.webhook.failing",
+        "Gauge",
+        ("webhook",),
+        "Since when each attempt has failed; 0: the last one succeeded.",
+    ),
+    MetricSpec(
         "littoral_run_rounds_finished",
         "littoral.run.rounds_finished",
         "Gauge",

@@ -27,6 +27,7 @@ from littoral_cloud.rollouts.assignments import Assignment, AssignmentState, ass
 from littoral_cloud.rollouts.seen_fleet import RECORDS, SeenFleet
 from littoral_cloud.rollouts.state import Rollout, RolloutPolicy, RolloutState, Wave
 from littoral_cloud.simulate.memory_ledger import MemoryLedger
+from littoral_cloud.webhooks.records import PROGRESS, WebhookProgress
 
 NOW = 1_000_000.0
 HOSTILE = 'evil"} 1\nlittoral_node_count{state="online"} 1e9'
@@ -40,7 +41,7 @@ def clock() -> float:
 @pytest.fixture
 async def health(tmp_path: Path) -> AsyncIterator[CoordinatorHealth]:
     ledger = MemoryLedger(clock)
-    view = FleetView(ledger, {**RECORDS, "run": Run})
+    view = FleetView(ledger, {**RECORDS, "run": Run, PROGRESS: WebhookProgress})
     fleet = SeenFleet(view)
     counted = ProcessCounts(
         coordinator="c1",
@@ -165,6 +166,7 @@ async def test_the_fleet_its_rollout_and_its_run(health: CoordinatorHealth) -> N
         ("rollout", "o2", replace(rollout, state=RolloutState.PENDING, waves=(), created_at=5, paused_by="")),
         ("assignment", assignment_id("o1", "n1"), asked),
         ("run", "f1", run),
+        (PROGRESS, "ops", WebhookProgress(after="-", delivered=3, given_up=1, failing_since=NOW - 90.0)),
     )
     found = await scraped(health)
     assert found["littoral_node_count", (("state", "online"),)] == 1
@@ -177,6 +179,9 @@ async def test_the_fleet_its_rollout_and_its_run(health: CoordinatorHealth) -> N
     assert found["littoral_rollout_nodes", (("model", "digits"), ("state", "TOLD"))] == 1
     assert found["littoral_run_count", (("state", "RUNNING"),)] == 1
     assert found["littoral_run_rounds_finished", (("model", "digits"),)] == 0
+    assert found["littoral_webhook_delivered_total", (("webhook", "ops"),)] == 3
+    assert found["littoral_webhook_given_up_total", (("webhook", "ops"),)] == 1
+    assert found["littoral_webhook_failing_seconds", (("webhook", "ops"),)] == 90
     text = (await health.metrics()).body.decode()
     assert "n1" not in text
     assert "kitchen" not in text

@@ -103,4 +103,4 @@ def add_failures(app: FastAPI) -> None:
 
 def fault() -> JSONResponse:
     """The answer where the coordinator fails on a request."""
-    return failure(FleetError("the coordinator failed; its log says why, at this request_id"))
+    return failure(FleetError(f"the coordinator failed; its log says why, at request {request_id()}"))

@@ -106,6 +106,7 @@ async def _served(
         ws="none",
         lifespan="off",
         log_config=None,
+        log_level="warning",  # else three lines at each start, of this socket and of that port
         access_log=False,
         server_header=False,
         proxy_headers=False,
