@@ -241,7 +241,9 @@ async def _listening(
 ) -> AsyncIterator[Serving]:
     settings, counted = core.settings, health.counted
     rng = random.Random()  # noqa: S311 - jitter
-    terms = SessionTerms(__version__, settings.heartbeat_interval_s, settings.telemetry_interval_s, core.clock, rng)
+    terms = SessionTerms(
+        __version__, settings.heartbeat_interval_s, settings.telemetry_interval_s, core.clock, rng, core.trust.seal_time
+    )
 
     def register_fleet(server: Any) -> None:
         session_pb2_grpc.add_SessionServiceServicer_to_server(SessionServicer(core.ledger, hub, terms, core.trust), server)

@@ -14,7 +14,7 @@ from pathlib import Path
 from littoral.codec import FEATURES
 from littoral.fleet.v1 import session_pb2
 from littoral_node.artifacts.repository import Artifacts
-from littoral_node.certificates.renewal import CertificateRenewal
+from littoral_node.certificates.standing import Standing
 from littoral_node.config.settings import NodeSettings
 from littoral_node.federation.labelled import Count
 from littoral_node.federation.participation import Participation
@@ -67,12 +67,12 @@ class Agent:
         hardware: Callable[[], HardwareProfile] | None = None,
     ) -> None:
         settle_on(Using(settings.providers, folder.runtimes))
-        now, monotonic, boot_id, threads = clock(), time.monotonic, secrets.token_hex(16), inference_threads(settings.threads)
+        monotonic, boot_id, threads = time.monotonic, secrets.token_hex(16), inference_threads(settings.threads)
         rng = random.Random(boot_id)  # noqa: S311 - jitter, not secrets
-        self._clock, self._notify, self._log, self._boot_id = clock, notify, log, boot_id
+        self._standing = standing = Standing(folder, clock=clock, monotonic=monotonic, rng=rng, log=log)
+        self.certificate, self._clock = certificate, clock = standing.certificate, standing.clock
+        self._notify, self._log, self._boot_id, now, root = notify, log, boot_id, clock(), settings.machine_root
         self._damage = damage = CorruptFiles(folder.root, log)
-        self.certificate = certificate = CertificateRenewal(folder, clock=clock, monotonic=monotonic, rng=rng, log=log)
-        root = settings.machine_root
         # Reading takes a second: what was served before comes first.
         self._hardware = hardware = hardware or cache(lambda: profile(folder.root, facts(), threads=threads, root=root))
         self._slots, counters = Slots(), TelemetryWindows()
@@ -123,14 +123,15 @@ class Agent:
 
         def hello() -> session_pb2.Hello:
             features, now = ("measure", *FEATURES, *self._federation.features), situation
-            return hello_to(boot_id, features, hardware(), now.budgets(), now.conditions(), settings, now.count())
+            what = now.budgets(), now.conditions(), settings, now.count()
+            return standing.greeting(hello_to(boot_id, features, hardware(), *what))
 
         def states() -> list[session_pb2.ConnectRequest]:
             return [situation.message(), self._updates.message(), *self._benchmarks.results()]
 
         following = (self._updates, self._benchmarks, self._federation)
-        look, anchors, leave = certificate.look_again, certificate.follow_anchors, self._federation.leave
-        self._messages = SessionMessages(hello, states, self._telemetry, following, look, anchors, leave)
+        anchors, leave = certificate.follow_anchors, self._federation.leave
+        self._messages = SessionMessages(hello, states, self._telemetry, following, standing.welcomed, anchors, leave)
         self._reading = asyncio.Lock()
 
     async def run(self, ready: Callable[[dict[str, str]], None], stop: asyncio.Event | None = None) -> None:
@@ -168,7 +169,7 @@ class Agent:
             "evidence": self._updates.report_evidence,
             "benchmarks": lambda: self._with_hardware(self._benchmarks.run),
             "telemetry": lambda: self._telemetry.run(self._clock),
-            "identity": lambda: self.certificate.run(lambda: self._session.connected, self._reopen),
+            "identity": lambda: self._standing.run(lambda: self._session.connected, self._reopen),
             "federation": self._federation.run,
             "watchdog": lambda: self._notify.keep_alive(self._front.alive, self._status, self._log),
         }
@@ -191,7 +192,7 @@ class Agent:
         return [*self._problems_of_the_folder(), *self._updates.problems()]
 
     def _problems_of_the_folder(self) -> list[str]:
-        return [*self.certificate.problems(), *self._damage.problems()]
+        return [*self._standing.problems(), *self._damage.problems()]
 
     def _reopen(self) -> None:
         """Opens every channel again, with another certificate: the cloud checks it with each call."""

@@ -24,7 +24,7 @@ from littoral_cloud.fleet.enrolment import EnrolmentRequest, enrol
 from littoral_cloud.fleet.issued_tokens import create_token
 from littoral_cloud.fleet.nodes import find_node
 from littoral_cloud.fleet.records import Enrolment
-from littoral_node.certificates.asking import come_back, enrolment_channel, told_time
+from littoral_node.certificates.asking import DIRECT, come_back, told_time
 from littoral_node.identity.identity import Identity, life_of
 from tests.kit.certificates import Authority
 from tests.kit.cloud import Cloud
@@ -59,7 +59,9 @@ async def test_within_the_grace_a_node_gets_its_next_certificate_and_a_second_on
     assert (back.node_id, back.key_pem) == (identity.node_id, identity.key_pem)
     node = await find_node(cloud.core.ledger, "buoy")
     assert node.certificate_expires_at == life_of(back.certificate_pem).ends_at
-    with pytest.raises(Unavailable, match="a moment ago"):
+    with pytest.raises(Unavailable, match="a moment ago"):  # as where the answer was lost
+        await returned(cloud, identity)
+    with pytest.raises(Unavailable, match="by the coordinator's clock the certificate has not ended"):
         await returned(cloud, back)
     assert [line.action for line in await cloud.core.ledger.audit()][-1] == "node.returned"
 
@@ -155,7 +157,7 @@ def _stranger() -> Any:
 
 async def test_a_node_believes_its_own_fleet_alone(cloud: Cloud) -> None:
     identity = await enrolled(cloud, "buoy", 31)
-    async with enrolment_channel(cloud.serving.enrolment, identity) as channel:
+    async with DIRECT.enrolment(cloud.serving.enrolment, identity.ca_pem) as channel:
         _, at = await told_time(channel, identity.signing_keys)
         assert at == pytest.approx(cloud.core.clock(), abs=30)
         with pytest.raises(Untrusted, match="does not trust"):

@@ -69,7 +69,7 @@ async def test_a_node_of_a_coordinator_that_ends_goes_to_the_other(tmp_path: Pat
                 lambda: [reported],
                 telemetry,
                 [Part()],
-                lambda: None,
+                lambda welcome: None,
                 lambda message: session_pb2.TrustReport(number=message.number),
             )
             session = NodeSession(

@@ -63,7 +63,12 @@ async def connected(folder: NodeFolder) -> AsyncIterator[CertificateRenewal]:
     )
     outbox = TelemetryOutbox(TelemetryWindows(), "b", lambda _: False, lambda: False, Spool(folder.telemetry), log)
     messages = SessionMessages(
-        lambda: session_pb2.Hello(protocol_version=1, boot_id="b" * 32), list, outbox, [], lambda: None, identity.follow_anchors
+        lambda: session_pb2.Hello(protocol_version=1, boot_id="b" * 32),
+        list,
+        outbox,
+        [],
+        lambda welcome: None,
+        identity.follow_anchors,
     )
     session = NodeSession(lambda: messages, identity.way(), log=log, monotonic=time.monotonic, rng=rng)
     running = asyncio.create_task(session.run())

@@ -1,17 +1,12 @@
-"""A node over 200 days: with a clock that a test turns, always; and as whole processes under libfaketime, where that is at hand
-(`pip install libfaketime`, which compiles it, or the package of the distribution).
-"""
+"""A node over 200 days: with a clock that a test turns; and as whole processes under libfaketime, where that is at hand."""
 
 from __future__ import annotations
 
 import asyncio
-import functools
-import importlib.util
 import itertools
 import json
 import os
 import random
-import subprocess
 import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -42,6 +37,7 @@ from littoral_node.identity.folder import NodeFolder
 from littoral_node.identity.identity import Identity
 from littoral_node.link.addresses import NamedCoordinators
 from tests.kit.certificates import Credential
+from tests.kit.faketime import faketime, shifted
 from tests.kit.patience import PATIENCE_S
 from tests.kit.ports import lasting_port
 
@@ -51,7 +47,6 @@ DAY_S = 86_400.0
 CLOUD, NODE = (str(Path(sys.executable).with_name(name)) for name in ("littoral-cloud", "littoral-node"))
 TOO_LONG = range(15, 150)
 BEGAN = 1_700_000_000.0
-SYSTEM = ("/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1", "/usr/lib/aarch64-linux-gnu/faketime/libfaketime.so.1")
 
 
 class Turned:
@@ -168,28 +163,6 @@ async def test_a_clock_that_is_turned_by_200_days(ledger: Ledger, tmp_path: Path
 # -- whole processes ---------------------------------------------------------------------------------------------------
 
 
-@functools.cache
-def faketime() -> dict[str, str] | None:
-    """The environment under which a process lives in another time and can still sleep; None where there is none.
-
-    Of its builds one sleeps where the monotonic clock is left alone, and another one only where it is not.
-    """
-    libraries = [place for place in SYSTEM if Path(place).exists()]
-    if (found := importlib.util.find_spec("libfaketime")) is not None and found.submodule_search_locations:
-        libraries.append(str(Path(next(iter(found.submodule_search_locations))) / "vendor/libfaketime/src/libfaketime.so.1"))
-    for library, monotonic in itertools.product(libraries, ({}, {"DONT_FAKE_MONOTONIC": "1"})):
-        chosen = {"LD_PRELOAD": library, "FAKETIME_NO_CACHE": "1", **monotonic}
-        sleeps = (sys.executable, "-I", "-S", "-c", "import time; time.sleep(0.01); print(time.time() > 4e9)")
-        try:
-            environment = {**os.environ, **chosen, "FAKETIME": "+40000d"}
-            ended = subprocess.run(sleeps, env=environment, capture_output=True, timeout=5, check=False)
-        except subprocess.TimeoutExpired:
-            continue
-        if ended.stdout.strip() == b"True":
-            return chosen
-    return None
-
-
 @asynccontextmanager
 async def process(days: float, *words: str) -> AsyncIterator[tuple[asyncio.subprocess.Process, Any]]:
     """One that runs so many days from now, and the line of JSON with which it is ready; ended with SIGTERM."""
@@ -210,10 +183,6 @@ async def process(days: float, *words: str) -> AsyncIterator[tuple[asyncio.subpr
         if running.returncode is None:
             running.terminate()
             await running.communicate()
-
-
-def shifted(days: float) -> dict[str, str]:
-    return {**(faketime() or {}), "FAKETIME": f"+{days:g}d"}
 
 
 async def command(days: float, *words: str) -> str:

@@ -119,7 +119,9 @@ class CoordinatorSession:
             await asyncio.sleep(pause)
             async with hub.line.turn():
                 await self._enter(known, said)
-        welcome = self._terms.welcome(self.peer.node_id, hub.spread_s, hub.fleet_addresses, hub.enrolment_addresses)
+        welcome = self._terms.welcome(
+            self.peer.node_id, hub.spread_s, hub.fleet_addresses, hub.enrolment_addresses, hello.time_nonce
+        )
         await self._stream.send(session_pb2.ConnectResponse(welcome=welcome))
         hub.handed.enter(self.peer.node_id, known.handed)
         await self._send_anchors()  # before an artifact that a new key signed

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from littoral.fleet.v1 import session_pb2
+from littoral.signed_time import NONCE_BYTES
 from littoral.trust_anchors import ToldAnchors
 from littoral_cloud.api.desired_messages import DesiredMessages
 from littoral_cloud.api.greeting_line import GreetingLine
@@ -30,11 +31,13 @@ class SessionTerms:
     telemetry_interval_s: float
     clock: Callable[[], float]  # seconds since 1970-01-01 UTC
     rng: random.Random
+    seal_time: Callable[[float, bytes], bytes] | None = None  # of a nonce, by the fleet's signing key
 
     def welcome(
-        self, node_id: str, spread_s: float, fleet_addresses: Sequence[str], enrolment_addresses: Sequence[str]
+        self, node_id: str, spread_s: float, fleet_addresses: Sequence[str], enrolment_addresses: Sequence[str], nonce: bytes
     ) -> session_pb2.Welcome:
         """Args:
+        nonce: of its hello; one of another length than littoral.signed_time.NONCE_BYTES gets no answer.
         spread_s: over which time nodes that lose their sessions at one time come back.
         """
         return session_pb2.Welcome(
@@ -45,6 +48,7 @@ class SessionTerms:
             reconnect_spread_s=spread_s,
             fleet_addresses=fleet_addresses,
             enrolment_addresses=enrolment_addresses,
+            signed_time=self.seal_time(self.clock(), nonce) if self.seal_time is not None and len(nonce) == NONCE_BYTES else b"",
         )
 
 

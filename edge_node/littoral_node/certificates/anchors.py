@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ssl
+from collections.abc import Callable
 from dataclasses import replace
 
+from littoral.errors import FleetError
 from littoral.fleet.v1 import session_pb2
 from littoral.trust_anchors import ToldAnchors, followed_keys, followed_roots
 from littoral_node.identity.identity import Identity
@@ -31,6 +33,21 @@ def followed(identity: Identity, message: session_pb2.TrustAnchors) -> Identity:
     pem = "".join(ssl.DER_cert_to_PEM_cert(der) for der in reversed(roots)).encode()
     same = set(roots) == set(roots_of(identity.ca_pem))
     return replace(identity, ca_pem=identity.ca_pem if same else pem, signing_keys=keys)
+
+
+def taken_over(
+    identity: Identity, message: session_pb2.TrustAnchors, keep: Callable[[Identity], None], log: Callable[..., None]
+) -> tuple[Identity, session_pb2.TrustReport]:
+    """The identity with what the message says, also where the disk does not take it, and the report to the cloud."""
+    after = identity
+    try:
+        after = followed(identity, message)
+        if after != identity:
+            keep(after)
+    except (FleetError, OSError) as error:
+        log("anchors-not-followed", number=message.number, detail=str(error))
+        return after, session_pb2.TrustReport(detail=str(error))
+    return after, session_pb2.TrustReport(number=message.number)
 
 
 def roots_of(ca_pem: bytes) -> tuple[bytes, ...]:

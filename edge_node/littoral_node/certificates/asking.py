@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -15,21 +15,22 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from littoral.errors import FleetError, NotAccepted, Revoked, Unavailable, Untrusted, WaitsForOperator
 from littoral.fleet.v1 import enrolment_pb2, enrolment_pb2_grpc, session_pb2, session_pb2_grpc
 from littoral.signed_time import NONCE_BYTES, answered_time, prove
-from littoral.transport import CLIENT_OPTIONS
-from littoral_node.identity.identity import Identity
-from littoral_node.link.channel import open_channel
+from littoral_node.identity.identity import Identity, life_of
+from littoral_node.link.channel import Channels
 
 LIMIT_S = 10.0
+DIRECT = Channels()
+"""For commands, on a machine whose clock is right."""
 _REFUSALS = {kind.code: kind for kind in (Revoked, WaitsForOperator, NotAccepted)}
 
 
-async def next_certificate(identity: Identity) -> bytes:
+async def next_certificate(identity: Identity, channels: Channels = DIRECT) -> bytes:
     """The certificate, PEM, that follows this identity's, for the same key.
 
     Raises AioRpcError; Untrusted where what comes is not for our key.
     """
     key, request = _request_of(identity)
-    async with open_channel(identity) as channel:
+    async with channels.fleet(identity) as channel:
         stub = session_pb2_grpc.SessionServiceStub(channel)
         answer = await stub.Renew(session_pb2.RenewRequest(certificate_request=request), timeout=LIMIT_S)
     return _checked(answer.certificate, key)
@@ -46,11 +47,19 @@ async def refused(identity: Identity) -> str:
     return ""
 
 
-async def come_back(identity: Identity, addresses: Sequence[str], rng: random.Random) -> Identity:
+async def come_back(
+    identity: Identity,
+    addresses: Sequence[str],
+    rng: random.Random,
+    *,
+    channels: Channels = DIRECT,
+    heard: Callable[[float], None] = lambda at: None,
+) -> Identity:
     """The identity with another certificate, where its last one has ended: by proof of the key.
 
     Args:
         addresses: HOST:PORT of enrolment listeners; one of them is asked, and the others where it cannot be reached.
+        heard: called with the coordinator's time.
 
     Raises:
         Revoked, WaitsForOperator, NotAccepted: as the cloud answers. Untrusted: what comes is not for our key, or not by our
@@ -60,17 +69,20 @@ async def come_back(identity: Identity, addresses: Sequence[str], rng: random.Ra
     problem: FleetError = Unavailable("no enrolment listener is known", hint="use a join line")
     for address in rng.sample(addresses, len(addresses)):
         try:
-            return await _come_back_at(address, identity)
+            return await _come_back_at(address, identity, channels, heard)
         except Unavailable as error:
             problem = error
     raise problem
 
 
-async def _come_back_at(address: str, identity: Identity) -> Identity:
+async def _come_back_at(address: str, identity: Identity, channels: Channels, heard: Callable[[float], None]) -> Identity:
     key, request = _request_of(identity)
     try:
-        async with enrolment_channel(address, identity) as channel:
-            challenge, _ = await told_time(channel, identity.signing_keys)
+        async with channels.enrolment(address, identity.ca_pem) as channel:
+            challenge, at = await told_time(channel, identity.signing_keys)
+            heard(at)
+            if not life_of(identity.certificate_pem).over(at):
+                raise Unavailable("by the coordinator's clock the certificate has not ended", hint="set this machine's clock")
             asked = enrolment_pb2.ReturnRequest(
                 signed_time=challenge, certificate_request=request, proof=prove(challenge, request, key)
             )
@@ -79,10 +91,6 @@ async def _come_back_at(address: str, identity: Identity) -> Identity:
         raise _error_of(error, address) from error
     certificate = _checked(answer.certificate, key)
     return replace(identity, certificate_pem=certificate, fleet_address=answer.fleet_address or identity.fleet_address)
-
-
-def enrolment_channel(address: str, identity: Identity) -> grpc.aio.Channel:
-    return grpc.aio.secure_channel(address, grpc.ssl_channel_credentials(identity.ca_pem), options=CLIENT_OPTIONS)
 
 
 async def told_time(channel: grpc.aio.Channel, trusted: Mapping[str, bytes]) -> tuple[bytes, float]:

@@ -19,12 +19,11 @@ import grpc.aio
 from littoral.backoff import Backoff
 from littoral.errors import FleetError, NotAccepted, NotFound, Revoked, Unavailable
 from littoral.fleet.v1 import session_pb2
-from littoral_node.certificates.anchors import followed
-from littoral_node.certificates.asking import come_back, next_certificate
+from littoral_node.certificates.anchors import taken_over
+from littoral_node.certificates.asking import DIRECT, come_back, next_certificate
 from littoral_node.identity.folder import NodeFolder
 from littoral_node.identity.identity import FoundIdentity, Identity, Life, life_of
 from littoral_node.link.addresses import FleetAddresses
-from littoral_node.link.channel import open_channel
 from littoral_node.link.session import WayToCloud
 
 LOOK_S = 5.0
@@ -47,6 +46,7 @@ class CertificateRenewal:
     """Args:
     clock: seconds since 1970-01-01 UTC.
     monotonic, rng: time and chance.
+    open_channel: to the fleet listener.
     ask: gives the certificate, PEM, that follows an identity's.
     ask_back: gives an identity whose certificate has ended another one, at one of these enrolment listeners.
     wait: for these seconds, or until the event is set.
@@ -62,8 +62,9 @@ class CertificateRenewal:
         monotonic: Callable[[], float],
         rng: random.Random,
         log: Callable[..., None],
-        ask: Callable[[Identity], Awaitable[bytes]] | None = None,
-        ask_back: Callable[[Identity, Sequence[str], random.Random], Awaitable[Identity]] | None = None,
+        ask: Callable[[Identity], Awaitable[bytes]] = next_certificate,
+        ask_back: Callable[[Identity, Sequence[str], random.Random], Awaitable[Identity]] = come_back,
+        open_channel: Callable[[Identity], grpc.aio.Channel] = DIRECT.fleet,
         wait: Callable[[asyncio.Event, float], Awaitable[None]] | None = None,
     ) -> None:
         self._folder = folder
@@ -71,8 +72,7 @@ class CertificateRenewal:
         self._monotonic = monotonic
         self._rng = rng
         self._log = log
-        self._ask = ask or next_certificate
-        self._ask_back = ask_back or come_back
+        self._ask, self._ask_back, self._open = ask, ask_back, open_channel
         self._tried = 0  # times in a row that the cloud gave none
         self._refusal: tuple[str, str] | None = None  # code and words of the cloud's last refusal, until a Welcome
         self._wait = wait or _wait
@@ -95,7 +95,7 @@ class CertificateRenewal:
         """Why no session can be opened with this identity; empty: one can."""
         if self.identity is None:
             return f"identity is damaged: {self._damage}; {self._way_back()}"
-        if not self._over():
+        if not self.over():
             return ""
         assert self.life is not None
         ended = f"{self.life.describe(self._clock())}, if this machine's clock is right"
@@ -118,7 +118,7 @@ class CertificateRenewal:
         """A new connection to the fleet listener. Raises Unavailable where there is no identity to open it with."""
         if self.identity is None:
             raise Unavailable(self.barred())
-        return open_channel(self._at_current(self.identity))
+        return self._open(self._at_current(self.identity))
 
     def way(self) -> WayToCloud:
         return WayToCloud(self.channel, self.barred, self._learn, self._elsewhere, self._refused)
@@ -165,11 +165,12 @@ class CertificateRenewal:
     def _due(self) -> bool:
         return self.life is not None and self.life.due(self._clock()) and self._monotonic() >= self._not_before
 
-    def _over(self) -> bool:
+    def over(self) -> bool:
+        """Whether the certificate has ended."""
         return self.life is not None and self.life.over(self._clock())
 
     def _may_come_back(self) -> bool:
-        return bool(self._over() and self.addresses.enrolment and self._monotonic() >= self._not_before)
+        return bool(self.over() and self.addresses.enrolment and self._monotonic() >= self._not_before)
 
     def _log_barred(self) -> None:
         """Logs one line when no session can be opened any more, not one a try."""
@@ -221,17 +222,10 @@ class CertificateRenewal:
 
     def follow_anchors(self, message: session_pb2.TrustAnchors) -> session_pb2.TrustReport:
         """Takes over the CAs and signing keys of the fleet, and gives the report of it."""
-        try:
-            assert self.identity is not None  # a session is open
-            after = followed(self.identity, message)
-            if after != self.identity:
-                self.identity = after  # also where the disk does not take it: what comes next may need it
-                self.signing_keys.update(after.signing_keys)
-                self._folder.keep_identity(after)
-        except (FleetError, OSError) as error:
-            self._log("anchors-not-followed", number=message.number, detail=str(error))
-            return session_pb2.TrustReport(detail=str(error))
-        return session_pb2.TrustReport(number=message.number)
+        assert self.identity is not None  # a session is open
+        self.identity, report = taken_over(self.identity, message, self._folder.keep_identity, self._log)
+        self.signing_keys.update(self.identity.signing_keys)
+        return report
 
     def _not_renewed(self, wait_s: float, why: str) -> None:
         self._not_before = self._monotonic() + wait_s

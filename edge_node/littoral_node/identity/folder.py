@@ -6,6 +6,7 @@ DIR/key.new.pem                             key of an enrolment under way: a sec
 DIR/node.toml                               settings (optional)
 DIR/serving.json                            addresses of the last started agent, and its settings
 DIR/coordinators.json                       addresses of the fleet's coordinators, as the last Welcome named them
+DIR/clock.json                              the last good time, see littoral_node.identity.good_time
 DIR/state.json                              generation of the reported state
 DIR/blobs/                                  downloads under way, by digest
 DIR/artifacts/HEX/                          verified artifacts: manifest.dsse and the files it names
@@ -113,6 +114,11 @@ class NodeFolder:
     def coordinators(self) -> Path:
         """Where the fleet's coordinators are, see littoral_node.link.addresses."""
         return self.root / "coordinators.json"
+
+    @property
+    def clock(self) -> Path:
+        """The last good time, see littoral_node.identity.good_time."""
+        return self.root / "clock.json"
 
     @property
     def pending_key(self) -> Path:

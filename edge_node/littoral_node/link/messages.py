@@ -38,7 +38,7 @@ class SessionMessages:
         hello: makes the first message of a stream.
         states: gives the messages that follow each Welcome; telemetry comes last.
         following: take each desired state.
-        welcomed: called after each Welcome.
+        welcomed: called with each Welcome.
         anchors: takes each TrustAnchors, and gives the report of it.
         revoked: called when an operator took this node out of the fleet.
     """
@@ -49,7 +49,7 @@ class SessionMessages:
         states: Callable[[], Iterable[session_pb2.ConnectRequest]],
         telemetry: TelemetryOutbox,
         following: Iterable[Following],
-        welcomed: Callable[[], None],
+        welcomed: Callable[[session_pb2.Welcome], None],
         anchors: Callable[[session_pb2.TrustAnchors], session_pb2.TrustReport],
         revoked: Callable[[], None] = lambda: None,
     ) -> None:
@@ -74,7 +74,7 @@ class SessionMessages:
 
     def welcomed(self, welcome: session_pb2.Welcome) -> None:
         self._telemetry.every(welcome.telemetry_interval_s)
-        self._welcomed()
+        self._welcomed(welcome)
 
     def received(self, message: session_pb2.ConnectResponse) -> Iterable[session_pb2.ConnectRequest]:
         """Gives it to its part. Gives the answer, if it asks for one."""

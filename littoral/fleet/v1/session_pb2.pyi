@@ -99,7 +99,7 @@ class ConnectResponse(_message.Message):
     def __init__(self, welcome: _Optional[_Union[Welcome, _Mapping]] = ..., refusal: _Optional[_Union[Refusal, _Mapping]] = ..., desired: _Optional[_Union[DesiredState, _Mapping]] = ..., telemetry_ack: _Optional[_Union[TelemetryAck, _Mapping]] = ..., heartbeat: _Optional[_Union[Heartbeat, _Mapping]] = ..., trust_anchors: _Optional[_Union[TrustAnchors, _Mapping]] = ...) -> None: ...
 
 class Hello(_message.Message):
-    __slots__ = ("protocol_version", "agent_version", "features", "hardware", "boot_id", "budgets", "labelled_examples", "conditions", "limits", "update_window", "time_zone")
+    __slots__ = ("protocol_version", "agent_version", "features", "hardware", "boot_id", "budgets", "labelled_examples", "conditions", "limits", "update_window", "time_zone", "time_nonce", "connection")
     class BudgetsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -125,6 +125,8 @@ class Hello(_message.Message):
     LIMITS_FIELD_NUMBER: _ClassVar[int]
     UPDATE_WINDOW_FIELD_NUMBER: _ClassVar[int]
     TIME_ZONE_FIELD_NUMBER: _ClassVar[int]
+    TIME_NONCE_FIELD_NUMBER: _ClassVar[int]
+    CONNECTION_FIELD_NUMBER: _ClassVar[int]
     protocol_version: int
     agent_version: str
     features: _containers.RepeatedScalarFieldContainer[str]
@@ -136,7 +138,9 @@ class Hello(_message.Message):
     limits: NodeLimits
     update_window: str
     time_zone: str
-    def __init__(self, protocol_version: _Optional[int] = ..., agent_version: _Optional[str] = ..., features: _Optional[_Iterable[str]] = ..., hardware: _Optional[_Union[_hardware_pb2.HardwareProfile, _Mapping]] = ..., boot_id: _Optional[str] = ..., budgets: _Optional[_Mapping[str, Budget]] = ..., labelled_examples: _Optional[_Mapping[str, int]] = ..., conditions: _Optional[_Union[_hardware_pb2.Conditions, _Mapping]] = ..., limits: _Optional[_Union[NodeLimits, _Mapping]] = ..., update_window: _Optional[str] = ..., time_zone: _Optional[str] = ...) -> None: ...
+    time_nonce: bytes
+    connection: int
+    def __init__(self, protocol_version: _Optional[int] = ..., agent_version: _Optional[str] = ..., features: _Optional[_Iterable[str]] = ..., hardware: _Optional[_Union[_hardware_pb2.HardwareProfile, _Mapping]] = ..., boot_id: _Optional[str] = ..., budgets: _Optional[_Mapping[str, Budget]] = ..., labelled_examples: _Optional[_Mapping[str, int]] = ..., conditions: _Optional[_Union[_hardware_pb2.Conditions, _Mapping]] = ..., limits: _Optional[_Union[NodeLimits, _Mapping]] = ..., update_window: _Optional[str] = ..., time_zone: _Optional[str] = ..., time_nonce: _Optional[bytes] = ..., connection: _Optional[int] = ...) -> None: ...
 
 class NodeLimits(_message.Message):
     __slots__ = ("memory_bytes", "disk_bytes", "requests")
@@ -207,7 +211,7 @@ class Budget(_message.Message):
     def __init__(self, latency_ms: _Optional[float] = ..., artifact_bytes: _Optional[int] = ..., peak_rss_bytes: _Optional[int] = ..., energy_mj: _Optional[float] = ..., runtimes: _Optional[_Iterable[str]] = ..., worst_class: _Optional[float] = ..., quota: _Optional[_Union[Quota, _Mapping]] = ...) -> None: ...
 
 class Welcome(_message.Message):
-    __slots__ = ("node_id", "server_version", "heartbeat_interval_s", "telemetry_interval_s", "reconnect_spread_s", "fleet_addresses", "enrolment_addresses")
+    __slots__ = ("node_id", "server_version", "heartbeat_interval_s", "telemetry_interval_s", "reconnect_spread_s", "fleet_addresses", "enrolment_addresses", "signed_time")
     NODE_ID_FIELD_NUMBER: _ClassVar[int]
     SERVER_VERSION_FIELD_NUMBER: _ClassVar[int]
     HEARTBEAT_INTERVAL_S_FIELD_NUMBER: _ClassVar[int]
@@ -215,6 +219,7 @@ class Welcome(_message.Message):
     RECONNECT_SPREAD_S_FIELD_NUMBER: _ClassVar[int]
     FLEET_ADDRESSES_FIELD_NUMBER: _ClassVar[int]
     ENROLMENT_ADDRESSES_FIELD_NUMBER: _ClassVar[int]
+    SIGNED_TIME_FIELD_NUMBER: _ClassVar[int]
     node_id: str
     server_version: str
     heartbeat_interval_s: float
@@ -222,7 +227,8 @@ class Welcome(_message.Message):
     reconnect_spread_s: float
     fleet_addresses: _containers.RepeatedScalarFieldContainer[str]
     enrolment_addresses: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, node_id: _Optional[str] = ..., server_version: _Optional[str] = ..., heartbeat_interval_s: _Optional[float] = ..., telemetry_interval_s: _Optional[float] = ..., reconnect_spread_s: _Optional[float] = ..., fleet_addresses: _Optional[_Iterable[str]] = ..., enrolment_addresses: _Optional[_Iterable[str]] = ...) -> None: ...
+    signed_time: bytes
+    def __init__(self, node_id: _Optional[str] = ..., server_version: _Optional[str] = ..., heartbeat_interval_s: _Optional[float] = ..., telemetry_interval_s: _Optional[float] = ..., reconnect_spread_s: _Optional[float] = ..., fleet_addresses: _Optional[_Iterable[str]] = ..., enrolment_addresses: _Optional[_Iterable[str]] = ..., signed_time: _Optional[bytes] = ...) -> None: ...
 
 class Refusal(_message.Message):
     __slots__ = ("reason", "detail", "retry_after_s", "protocol_min", "protocol_max")

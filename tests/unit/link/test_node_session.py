@@ -225,7 +225,7 @@ class Recorder:
                 lambda: [session_pb2.ConnectRequest(reported=session_pb2.ReportedState(generation=7))],
                 telemetry,
                 [self],
-                lambda: None,
+                lambda welcome: None,
                 lambda message: session_pb2.TrustReport(number=message.number),
                 lambda: self.refusals.append(("left", "")),
             ),
