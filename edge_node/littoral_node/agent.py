@@ -14,7 +14,7 @@ from pathlib import Path
 from littoral.codec import FEATURES
 from littoral.fleet.v1 import session_pb2
 from littoral_node.artifacts.repository import Artifacts
-from littoral_node.certificates.standing import Standing
+from littoral_node.certificates.standing import FleetStanding
 from littoral_node.config.settings import NodeSettings
 from littoral_node.federation.labelled import Count
 from littoral_node.federation.participation import Participation
@@ -69,7 +69,7 @@ class Agent:
         settle_on(Using(settings.providers, folder.runtimes))
         monotonic, boot_id, threads = time.monotonic, secrets.token_hex(16), inference_threads(settings.threads)
         rng = random.Random(boot_id)  # noqa: S311 - jitter, not secrets
-        self._standing = standing = Standing(folder, clock=clock, monotonic=monotonic, rng=rng, log=log)
+        self._standing = standing = FleetStanding(folder, clock=clock, monotonic=monotonic, rng=rng, log=log)
         self.certificate, self._clock = certificate, clock = standing.certificate, standing.clock
         self._notify, self._log, self._boot_id, now, root = notify, log, boot_id, clock(), settings.machine_root
         self._damage = damage = CorruptFiles(folder.root, log)

@@ -28,7 +28,7 @@ from littoral_node.identity.folder import NodeFolder
 from littoral_node.identity.good_time import NodeClock
 from littoral_node.identity.identity import Identity
 from littoral_node.link.addresses import NamedCoordinators
-from littoral_node.link.channel import Channels
+from littoral_node.link.channel import CloudChannels
 from tests.kit.agent import AgentProcess
 from tests.kit.certificates import Authority
 from tests.kit.cloud import running_cloud
@@ -103,7 +103,7 @@ async def reached(channel: grpc.aio.Channel) -> bool:
 async def test_a_certificate_is_compared_with_the_time_that_the_coordinator_signed(days: float, tmp_path: Path) -> None:
     """Mutual TLS: gRPC by itself refuses, with the machine's clock; and so does the relay while dates are not known."""
     coordinator, clock = Coordinator(days), NodeClock(tmp_path / "clock.json", machine, quiet)
-    channels = Channels(clock)
+    channels = CloudChannels(clock)
     async with coordinator.listening(mutual=True):
         identity = coordinator.identity()
         assert not await reached(channels.fleet(identity))
@@ -116,7 +116,7 @@ async def test_a_certificate_is_compared_with_the_time_that_the_coordinator_sign
 
 async def test_the_relay_checks_all_but_the_dates_itself(tmp_path: Path) -> None:
     coordinator, stranger = Coordinator(400.0), Coordinator(400.0)
-    channels = Channels(NodeClock(tmp_path / "clock.json", machine, quiet))
+    channels = CloudChannels(NodeClock(tmp_path / "clock.json", machine, quiet))
     async with coordinator.listening(), stranger.listening():
         identity = coordinator.identity()
         assert await reached(channels.enrolment(coordinator.address, identity.ca_pem, dates=False))
@@ -136,7 +136,7 @@ def folder(tmp_path: Path) -> NodeFolder:
 
 
 async def test_a_session_that_is_kept_away_makes_the_node_ask_for_the_time(folder: NodeFolder) -> None:
-    coordinator, clock, channels = Coordinator(400.0), NodeClock(folder.clock, machine, quiet), Channels()
+    coordinator, clock, channels = Coordinator(400.0), NodeClock(folder.clock, machine, quiet), CloudChannels()
     reopened, waited = asyncio.Event(), 0.0
 
     async def sleep(seconds: float) -> None:

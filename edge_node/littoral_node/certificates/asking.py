@@ -16,15 +16,15 @@ from littoral.errors import FleetError, NotAccepted, Revoked, Unavailable, Untru
 from littoral.fleet.v1 import enrolment_pb2, enrolment_pb2_grpc, session_pb2, session_pb2_grpc
 from littoral.signed_time import NONCE_BYTES, answered_time, prove
 from littoral_node.identity.identity import Identity, life_of
-from littoral_node.link.channel import Channels
+from littoral_node.link.channel import CloudChannels
 
 LIMIT_S = 10.0
-DIRECT = Channels()
+DIRECT = CloudChannels()
 """For commands, on a machine whose clock is right."""
 _REFUSALS = {kind.code: kind for kind in (Revoked, WaitsForOperator, NotAccepted)}
 
 
-async def next_certificate(identity: Identity, channels: Channels = DIRECT) -> bytes:
+async def next_certificate(identity: Identity, channels: CloudChannels = DIRECT) -> bytes:
     """The certificate, PEM, that follows this identity's, for the same key.
 
     Raises AioRpcError; Untrusted where what comes is not for our key.
@@ -52,7 +52,7 @@ async def come_back(
     addresses: Sequence[str],
     rng: random.Random,
     *,
-    channels: Channels = DIRECT,
+    channels: CloudChannels = DIRECT,
     heard: Callable[[float], None] = lambda at: None,
 ) -> Identity:
     """The identity with another certificate, where its last one has ended: by proof of the key.
@@ -75,7 +75,7 @@ async def come_back(
     raise problem
 
 
-async def _come_back_at(address: str, identity: Identity, channels: Channels, heard: Callable[[float], None]) -> Identity:
+async def _come_back_at(address: str, identity: Identity, channels: CloudChannels, heard: Callable[[float], None]) -> Identity:
     key, request = _request_of(identity)
     try:
         async with channels.enrolment(address, identity.ca_pem) as channel:

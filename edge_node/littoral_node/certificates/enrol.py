@@ -28,7 +28,7 @@ from littoral_node.identity.files import write_record
 from littoral_node.identity.folder import NodeFolder
 from littoral_node.identity.identity import Identity
 from littoral_node.link.addresses import NamedCoordinators
-from littoral_node.link.channel import Channels
+from littoral_node.link.channel import CloudChannels
 
 _LIMIT_S = 15.0
 TRY_FOR_S = 120.0
@@ -192,7 +192,7 @@ def _pending_key(folder: NodeFolder) -> bytes:
 async def _ask(
     line: JoinLine, authority: bytes, request: enrolment_pb2.EnrolRequest, *, dates: bool
 ) -> enrolment_pb2.EnrolResponse:
-    channels = Channels()
+    channels = CloudChannels()
     async with channels.enrolment(line.address, authority, dates=dates) as channel:
         stub = enrolment_pb2_grpc.EnrolmentServiceStub(channel)
         try:

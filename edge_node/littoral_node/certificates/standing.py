@@ -14,10 +14,10 @@ from littoral_node.certificates.renewal import CertificateRenewal
 from littoral_node.certificates.time_keeping import TimeKeeping
 from littoral_node.identity.folder import NodeFolder
 from littoral_node.identity.good_time import NodeClock
-from littoral_node.link.channel import Channels
+from littoral_node.link.channel import CloudChannels
 
 
-class Standing:
+class FleetStanding:
     """Args:
     clock: the machine's; seconds since 1970-01-01 UTC.
     """
@@ -33,7 +33,7 @@ class Standing:
     ) -> None:
         self._log = log
         self.clock = NodeClock(folder.clock, clock, log)
-        self.channels = Channels(self.clock)
+        self.channels = CloudChannels(self.clock)
         self.certificate = CertificateRenewal(
             folder,
             clock=self.clock,

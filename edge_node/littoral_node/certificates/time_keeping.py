@@ -14,7 +14,7 @@ from littoral_node.certificates.asking import told_time
 from littoral_node.certificates.renewal import CertificateRenewal
 from littoral_node.identity.good_time import NodeClock
 from littoral_node.identity.identity import Identity
-from littoral_node.link.channel import Channels
+from littoral_node.link.channel import CloudChannels
 
 LOOK_S = 5.0
 PATIENCE_S = 20.0
@@ -33,7 +33,7 @@ class TimeKeeping:
         self,
         clock: NodeClock,
         certificate: CertificateRenewal,
-        channels: Channels,
+        channels: CloudChannels,
         *,
         monotonic: Callable[[], float],
         rng: random.Random,

@@ -21,7 +21,7 @@ class Dates(Protocol):
     def __call__(self) -> float: ...
 
 
-class Channels:
+class CloudChannels:
     """New connections, also where the machine's clock is wrong.
 
     Args:
@@ -53,7 +53,7 @@ class Channels:
 
 async def unreachable(identity: Identity, limit_s: float) -> str:
     """Why the fleet listener cannot be reached with this identity; empty: it can."""
-    channel = Channels().fleet(identity)
+    channel = CloudChannels().fleet(identity)
     try:
         async with asyncio.timeout(limit_s):
             state = channel.get_state(try_to_connect=True)
