@@ -18,7 +18,7 @@ from littoral_node.link.channel import CloudChannels
 
 LOOK_S = 5.0
 PATIENCE_S = 20.0
-"""A session that is not there for longer may be kept away by the clock."""
+"""Where no session is open for longer, the clock may be the reason."""
 BACKOFF = Backoff(10.0, 300.0)
 
 AskTime = Callable[[str, Identity], Awaitable[float]]
@@ -70,7 +70,7 @@ class TimeKeeping:
             await self._sleep(LOOK_S)
 
     async def _learn(self) -> bool:
-        """Whether a coordinator said what time it is."""
+        """Whether a coordinator has answered."""
         identity, addresses = self._certificate.identity, self._certificate.addresses.enrolment
         if identity is None:
             return False

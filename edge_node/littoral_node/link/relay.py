@@ -1,5 +1,5 @@
-"""TLS for a machine whose clock is wrong. gRPC compares a server's certificate with the machine's clock, and cannot be told
-another time: in 1970 no certificate is valid yet. So gRPC speaks to a socket of this process, and the relay behind it speaks TLS:
+"""TLS for a machine whose clock is wrong. gRPC compares a server's certificate with the machine's clock, and takes no
+other time: in 1970 no certificate is valid yet. So gRPC speaks to a socket of this process, and the relay behind it speaks TLS:
 with every check of the chain, the name and the key, and the dates compared with `NodeClock`.
 
 Only used while the clock is known to be wrong, and to ask what time it is. The socket is in a folder that no other user can open.
