@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,8 @@ import pytest
 from littoral_cloud.app import Core, open_core
 from littoral_cloud.cli import execute
 from littoral_cloud.cli.rollout_watch import of_wave
+from littoral_cloud.commands.rollout_views import progress
+from littoral_cloud.commands.use_case import Office
 from littoral_cloud.fleet.ledger import Change, Write
 from littoral_cloud.fleet.measurements import MeasurementRecord, measurement_id
 from littoral_cloud.fleet.records import (
@@ -32,6 +34,7 @@ from littoral_cloud.rollouts.assignments import Assignment, AssignmentState, Ine
 from littoral_cloud.rollouts.commands import read_rollout
 from littoral_cloud.rollouts.state import RefusedByRule, RolloutState, Wave
 from littoral_cloud.settings import load_settings
+from littoral_cloud.trust.people import Caller, Role
 from tests.kit.unrunnable import CONTENT, unrunnable
 
 NODES = 30
@@ -141,7 +144,7 @@ def test_a_dry_run_of_what_nothing_has_measured_lists_the_waves(said: Said, caps
 
 def test_a_large_first_wave_has_to_be_confirmed(said: Said) -> None:
     refused = said("rollout", "start", "digits-1", "--waves", "50%", code=2)["error"]
-    assert refused["message"] == "waves: the first has 15 of 30 nodes: a bad release would reach them all at once"
+    assert refused["message"] == "--waves: the first has 15 of 30 nodes: a bad release would reach them all at once"
     assert "--yes" in refused["hint"]
     assert said("rollout", "list") == []
     assert said("rollout", "start", "digits-1", "--waves", "6")["rollout"] == "digits-1-r1"
@@ -209,9 +212,11 @@ def test_a_rollout_is_paused_resumed_and_promoted_by_name(said: Said, capsys: py
 
 
 def test_another_person_approves_a_rollout_and_explain_says_what_it_waits_for(
-    said: Said, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    said: Said, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setenv("LOGNAME", "ada")
+    for name in ("ada", "ben"):
+        (tmp_path / name).write_text(said("operator", "create", name, "--role", "operator")["secret"])
+    monkeypatch.setenv("LITTORAL_API_TOKEN_FILE", str(tmp_path / "ada"))
     monkeypatch.setenv("LITTORAL_APPROVAL_ABOVE", "0.5")
     assert said("rollout", "start", "digits-1", "--waves", "2", "--dry-run")["approval"] is True
     said("rollout", "start", "digits-1", "--waves", "2")
@@ -223,7 +228,7 @@ def test_another_person_approves_a_rollout_and_explain_says_what_it_waits_for(
     assert execute(["rollout", "explain", "digits-1-r1"]) == 0
     assert f"waits for somebody other than ada to approve it: {approve}" in capsys.readouterr().out
     assert "ada has started it" in said("rollout", "approve", "digits-1-r1", code=2)["error"]["message"]
-    monkeypatch.setenv("LOGNAME", "ben")
+    monkeypatch.setenv("LITTORAL_API_TOKEN_FILE", str(tmp_path / "ben"))
     assert said("rollout", "approve", "digits-1-r1") == {"rollout": "digits-1-r1", "approved": True}
     asyncio.run(in_first_wave(UpdateState.SUCCEEDED))
     capsys.readouterr()
@@ -302,7 +307,7 @@ def test_a_rollout_goes_to_a_cohort(said: Said) -> None:
         (("--where", "site=nowhere"), 2, "--where: site=nowhere matches no node of the fleet"),
         (("--where", "site=harbour", "--nodes", "cam-00"), 2, "--where: site=harbour matches no node of the fleet"),
         (("--where", "site"), 2, "--where: 'site' is not KEY=VALUE"),
-        (("--where", "site=x", "--cohort", "y"), 2, "--where and --cohort: give one of them"),
+        (("--where", "site=x", "--cohort", "y"), 2, "--cohort: give it or a filter, not both"),
     ):
         assert said("rollout", "start", "digits-1", *words, code=code)["error"]["message"] == message
     assert said("cohort", "save", "Bad Name", "--where", "site=x", code=2)["error"]["message"] == "cohort: 'Bad Name' is no name"
@@ -373,9 +378,8 @@ def test_who_watches_reads_the_waves_number_and_its_nodes(said: Said) -> None:
 
     async def words() -> list[str]:
         async with open_core(load_settings()) as core:
-            _, rollout = await read_rollout(core.ledger, "digits-1-r1")
-            rollout = replace(rollout, waves_to_come=2)
-            wave = rollout.waves[0]
-            return [await of_wave(core, rollout, each) for each in (replace(wave, told=0, first=()), wave)]
+            found = await progress(Office(core), Caller(name="ada", role=Role.VIEWER), rollout_id="digits-1-r1")
+            found = replace(found, waves=3)
+            return [of_wave(asdict(each)) for each in (replace(found, told=0, first_names=()), found)]
 
     assert asyncio.run(words()) == ["1 of 3, 2 nodes", "1 of 3, 2 nodes: cam-00, cam-01"]

@@ -18,12 +18,12 @@ from littoral_cloud.cli.artifact_import import EXAMPLE, import_
 from littoral_cloud.cli.command import command
 from littoral_cloud.cli.noun import noun
 from littoral_cloud.cli.token import seconds
-from littoral_cloud.cli.tree import history_tree, lines
 from littoral_cloud.fleet.records import Artifact
 from littoral_cloud.lineage.difference import differences
 from littoral_cloud.lineage.find import all_artifacts, find, short
 from littoral_cloud.lineage.garbage import LEASE, CollectionPlan, collect, plan, see
 from littoral_cloud.lineage.history import Story, story_of
+from littoral_cloud.lineage.tree import history_tree, lines
 from littoral_cloud.releases.parents import roles_of
 from littoral_cloud.terminal.output import Format, FormatOption, by_class, emit, worth
 from littoral_cloud.terminal.text import counted, when
@@ -108,7 +108,7 @@ def _as_json(story: Story) -> dict[str, Any]:
     """,
 )
 async def check(core: Core, artifact: ArtifactArgument, format: FormatOption = Format.TABLE) -> None:
-    from littoral_cloud.packaging.node_check import tried
+    from littoral_cloud.packaging.trial import tried
 
     found = find(await all_artifacts(core.ledger), artifact)
     read = core.blobs.read

@@ -2,35 +2,24 @@
 
 from __future__ import annotations
 
-import getpass
+import time
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Annotated, Any
 
 import typer
 
-from littoral.errors import BadInput, NotFound
-from littoral_cloud.app import Core
 from littoral_cloud.cli.command import command
 from littoral_cloud.cli.moments import parse_moment
 from littoral_cloud.cli.noun import noun
 from littoral_cloud.cli.rollout_explain import add_explain
-from littoral_cloud.cli.rollout_gates import GateOption, ShadowOption, UnsureOption, gate_rows, known_gates
-from littoral_cloud.cli.rollout_nodes import rows_of_nodes
+from littoral_cloud.cli.rollout_gates import GateOption, ShadowOption, UnsureOption
 from littoral_cloud.cli.rollout_preview import print_preview
 from littoral_cloud.cli.rollout_steering import RolloutArgument, add_steering
 from littoral_cloud.cli.rollout_watch import NotPromoted, follow, print_or_follow
-from littoral_cloud.commands.archived import or_archived
-from littoral_cloud.fleet.cohorts import read_cohort
-from littoral_cloud.fleet.nodes import find_node
-from littoral_cloud.fleet.records import Probation, load
-from littoral_cloud.releases.catalogue import read_release
-from littoral_cloud.rollouts.back import go_back
-from littoral_cloud.rollouts.commands import read_rollout, start_rollout
-from littoral_cloud.rollouts.events import Waits
-from littoral_cloud.rollouts.gating import with_gates
-from littoral_cloud.rollouts.judge import observe
-from littoral_cloud.rollouts.seen import read_one
-from littoral_cloud.rollouts.state import ENDED, KIND, Rollout, RolloutPolicy, RolloutState
+from littoral_cloud.client.fleet_client import FleetClient, part
+from littoral_cloud.commands.rollout_request import RolloutRequest
+from littoral_cloud.rollouts.state import RolloutPolicy, RolloutState
 from littoral_cloud.rollouts.waves import parse_waves
 from littoral_cloud.terminal.output import Format, FormatOption, emit, emit_parts, notice
 from littoral_cloud.terminal.text import shortened, when
@@ -51,7 +40,7 @@ WatchOption = Annotated[bool, typer.Option("--watch", help=f"Print each change u
 
 @command(app, example="rollout start digits-2 --canary gateway --waves 1,1%,5%,25% --watch")
 async def start(
-    core: Core,
+    fleet: FleetClient,
     release: Annotated[str, typer.Argument(help="The release's id.")],
     canary: Annotated[str, typer.Option(help="The name or id of the first node. Default: a node with labelled examples.")] = "",
     nodes: Annotated[
@@ -68,7 +57,7 @@ async def start(
     most_nodes: Annotated[
         int, typer.Option("--most-nodes", min=1, help="The most nodes of one wave; a larger one is divided.")
     ] = DEFAULT.most_nodes,
-    probation: Annotated[
+    probation_s: Annotated[
         float | None,
         typer.Option("--probation-s", min=0, help="The length of probation on each node. Default: LITTORAL_PROBATION_S, 600 s."),
     ] = None,
@@ -86,7 +75,7 @@ async def start(
         str,
         typer.Option(help="Update each node then, by its own clock: 'Mon-Fri 01:00-05:00', always. Default: the node's window."),
     ] = "",
-    defer: Annotated[
+    defer_s: Annotated[
         float, typer.Option("--defer-s", min=0, help="How long a node may put its update off; 0: not at all.")
     ] = DEFAULT.defer_s,
     max_silent: Annotated[
@@ -94,7 +83,7 @@ async def start(
     ] = DEFAULT.max_silent,
     gates: GateOption = None,
     unsure: UnsureOption = DEFAULT.unsure,
-    shadow: ShadowOption = None,
+    shadow_s: ShadowOption = None,
     approval: Annotated[
         bool, typer.Option("--approval", help="Wait for another person: littoral-cloud rollout approve.")
     ] = False,
@@ -104,138 +93,129 @@ async def start(
     format: FormatOption = Format.TABLE,
 ) -> None:
     """Start a rollout. The coordinator performs it, and stops and restores the old models by itself where a node fails."""
-    if where and cohort:
-        raise BadInput("--where and --cohort: give one of them", hint="littoral-cloud cohort show has a cohort's filter")
-    sizes, trial_s = parse_waves(waves), core.settings.probation_s if probation is None else probation
-    found = await read_release(core.ledger, release)
-    policy = RolloutPolicy(
-        canary=await _named(core, "--canary", canary) if canary else "",
-        nodes=tuple([await _named(core, "--nodes", name) for name in nodes or ()]),
-        where=(await read_cohort(core.ledger, cohort)).where if cohort else where,
-        wave_sizes=sizes,
+    request = RolloutRequest(
+        release=release,
+        canary=canary,
+        nodes=tuple(nodes or ()),
+        where=where,
+        cohort=cohort,
+        waves=parse_waves(waves),
         most_nodes=most_nodes,
-        probation=Probation(duration_s=trial_s, max_accuracy_drop=probation_max_drop),
-        max_accuracy_loss=max_drop_vs_served,
+        probation_s=probation_s,
+        probation_max_drop=probation_max_drop,
+        max_drop_vs_served=max_drop_vs_served,
         allow_interface_change=allow_interface_change,
-        not_before=parse_moment(at, "--at", core.clock()) if at else 0.0,
-        approval=approval,
+        not_before=parse_moment(at, "--at", time.time()) if at else 0.0,  # noqa: TID251 - a shell
         window=window,
-        defer_s=defer,
+        defer_s=defer_s,
         max_silent=max_silent,
+        gates=tuple(gates or ()),
+        unsure=unsure,
+        shadow_s=shadow_s,
+        approval=approval,
+        large_first_wave=yes,
     )
-    policy = with_gates(policy, gates or (), shadow, unsure)
     if dry_run:
-        await print_preview(core, found, policy, format)
+        print_preview(await fleet.post("/rollouts/preview", asdict(request)), format)
         return
-    actor = getpass.getuser()
-    above = core.settings.approval_above
-    rollout_id = await start_rollout(
-        core.ledger, found, core.clock(), policy, large_first_wave=yes, approval_above=above, actor=actor
-    )
-    await print_or_follow(core, rollout_id, watch_, format)
-
-
-async def _named(core: Core, option: str, name: str) -> str:
-    """The node's id. Raises NotFound or BadInput, naming the option."""
-    try:
-        return (await find_node(core.ledger, name)).node_id
-    except (NotFound, BadInput) as error:
-        raise type(error)(f"{option}: {error.message.removeprefix('node: ')}", hint=error.hint) from error
+    await print_or_follow(fleet, await fleet.post("/rollouts", asdict(request)), watch_, format)
 
 
 @command(app, "list", example="rollout list --format json")
-async def list_(core: Core, format: FormatOption = Format.TABLE) -> None:
+async def list_(fleet: FleetClient, format: FormatOption = Format.TABLE) -> None:
     """List all rollouts, oldest first."""
-    found = {doc.id: load(Rollout, doc) for doc in await core.ledger.all(KIND)}
-    ordered = sorted(found.items(), key=lambda item: (item[1].created_at, item[0]))
-    rows = [{"id": id, **asdict(each)} if format == Format.JSON else _in_list(id, each) for id, each in ordered]
+    found = [_with_id_first(each) for each in await fleet.every("/rollouts")]
+    rows = found if format == Format.JSON else [_in_list(each) for each in found]
     emit(rows, format, columns=_COLUMNS, empty="no rollouts")
 
 
 @command(app, example="rollout show digits-1-r1")
 async def show(
-    core: Core,
+    fleet: FleetClient,
     rollout: RolloutArgument,
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="Only this many nodes, by their ids.")] = 500,
     after: Annotated[str, typer.Option(help="The nodes behind this node id.")] = "",
     format: FormatOption = Format.TABLE,
 ) -> None:
     """Show the state of a rollout, what it waits for, what each node gets, and why others get nothing."""
-    found, place = await or_archived(core, Rollout, KIND, rollout, _read(core, rollout))
-    waits: tuple[str, ...] = ()
-    gates: list[dict[str, Any]] = []
-    if found.state not in ENDED and (seen := await read_one(core.ledger, rollout)) is not None:
-        event, gates = observe(seen, core.clock()), gate_rows(seen) if found.state is RolloutState.WAVE else []
-        waits = event.waits_for if isinstance(event, Waits) else ("a running coordinator",)
-    people = {"paused": f"by {found.paused_by} since {when(found.paused_at)}"} if found.paused_by else {}
-    people |= {"started": f"by {found.started_by}"} if found.started_by else {}
-    people |= {"approved": f"by {found.approved_by} at {when(found.approved_at)}"} if found.approved_by else {}
-    row = {**_row(rollout, found), **people, "remarks": found.remarks}
-    head = {"id": rollout, **asdict(found)} if format == Format.JSON else row
-    rows, last = await rows_of_nodes(core, rollout, found, after=after, most=limit)
+    found = _with_id_first(await fleet.get(f"/rollouts/{part(rollout)}", after=after, limit=limit))
+    last, nodes, archived, _ = (found.pop(name) for name in ("next", "nodes", "archived", "generation"))
+    place = {"archived": archived} if archived else {}
+    waits, gates = found.pop("waits_for"), found.pop("gates")
     if format == Format.JSON:
-        head["gates"] = gates
-    emit_parts({**head, "waits_for": waits, **place}, "nodes", rows, format)
-    if format != Format.JSON and gates:
-        print()
-        emit(gates)
+        emit_parts({**found, "gates": gates, "waits_for": waits, **place}, "nodes", nodes, format)
+    else:
+        emit_parts(
+            {**_row(found), **_people(found), "remarks": found["remarks"], "waits_for": waits, **place}, "nodes", nodes, format
+        )
+        if gates:
+            print()
+            emit(gates)
     if last:
         notice(f"there may be more: --limit {limit} --after {last}")
 
 
-async def _read(core: Core, rollout_id: str) -> Rollout:
-    return (await read_rollout(core.ledger, rollout_id))[1]
-
-
-@app.command("gates", epilog="Example: littoral-cloud rollout gates")
-def list_gates(format: FormatOption = Format.TABLE) -> None:
+@command(app, "gates", example="rollout gates")
+async def list_gates(fleet: FleetClient, format: FormatOption = Format.TABLE) -> None:
     """List the gates that a rollout can have, what each asks, and its usual limit."""
-    emit(known_gates(), format)
+    emit(await fleet.get("/rollouts/gates"), format)
 
 
 @command(app, example="rollout watch digits-1-r1", help=f"Print each change until the end. {_EXIT}")
-async def watch(core: Core, rollout: RolloutArgument, format: FormatOption = Format.TABLE) -> None:
-    await follow(core, rollout, format)
+async def watch(fleet: FleetClient, rollout: RolloutArgument, format: FormatOption = Format.TABLE) -> None:
+    await follow(fleet, rollout, format)
 
 
 @command(app, example="rollout back digits --watch")
 async def back(
-    core: Core,
+    fleet: FleetClient,
     model: Annotated[str, typer.Argument(help="The model's name.")],
     to: Annotated[str, typer.Option(help="A release's id. Default: the last one that passed its rollout.")] = "",
     watch_: WatchOption = False,
     format: FormatOption = Format.TABLE,
 ) -> None:
     """Give every node the release before, one node first, without another probation."""
-    rollout_id = await go_back(core.ledger, model, core.clock(), to=to, actor=getpass.getuser())
-    await print_or_follow(core, rollout_id, watch_, format)
+    await print_or_follow(fleet, await fleet.post("/rollouts/back", {"model": model, "to": to}), watch_, format)
 
 
-def _state(rollout: Rollout) -> str:
-    if rollout.paused_by:
-        return f"{rollout.state}, paused"
-    unapproved = rollout.state is RolloutState.PENDING and rollout.policy.approval and not rollout.approved_by
-    return f"{rollout.state}, not approved" if unapproved else rollout.state
+def _with_id_first(rollout: Mapping[str, Any]) -> dict[str, Any]:
+    return {"id": rollout["id"], **rollout}
 
 
-def _in_list(rollout_id: str, rollout: Rollout) -> dict[str, Any]:
-    row = _row(rollout_id, rollout)
+def _people(rollout: Mapping[str, Any]) -> dict[str, str]:
+    people = {"paused": f"by {rollout['paused_by']} since {when(rollout['paused_at'])}"} if rollout["paused_by"] else {}
+    people |= {"started": f"by {rollout['started_by']}"} if rollout["started_by"] else {}
+    return people | (
+        {"approved": f"by {rollout['approved_by']} at {when(rollout['approved_at'])}"} if rollout["approved_by"] else {}
+    )
+
+
+def _state(rollout: Mapping[str, Any]) -> str:
+    state: str = rollout["state"]
+    if rollout["paused_by"]:
+        return f"{state}, paused"
+    unapproved = state == RolloutState.PENDING and rollout["policy"]["approval"] and not rollout["approved_by"]
+    return f"{state}, not approved" if unapproved else state
+
+
+def _in_list(rollout: Mapping[str, Any]) -> dict[str, Any]:
+    row = _row(rollout)
     return row | {"reason": shortened(row["reason"], _MOST_REASON)}
 
 
-def _row(rollout_id: str, rollout: Rollout) -> dict[str, Any]:
-    started = rollout.waves_started
+def _row(rollout: Mapping[str, Any]) -> dict[str, Any]:
+    started = rollout["waves"][-1]["number"] if rollout["waves"] else 0
     return {
-        "id": rollout_id,
-        "release": rollout.release_id,
+        "id": rollout["id"],
+        "release": rollout["release_id"],
         "state": _state(rollout),
-        "model": rollout.model,
-        "kind": rollout.kind,
-        "waves": f"{started}/{started + rollout.waves_to_come}",
-        "nodes": rollout.planned,
-        "left_out": sum(rule.nodes for rule in rollout.refused),
-        "created": when(rollout.created_at),
-        "reason": rollout.reason,
+        "model": rollout["model"],
+        "kind": rollout["kind"],
+        "waves": f"{started}/{started + rollout['waves_to_come']}",
+        "nodes": rollout["planned"],
+        "left_out": sum(rule["nodes"] for rule in rollout["refused"]),
+        "created": when(rollout["created_at"]),
+        "reason": rollout["reason"],
     }
 
 

@@ -2,49 +2,39 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from collections.abc import Mapping
 from typing import Any
 
 import typer
 
-from littoral_cloud.app import Core
 from littoral_cloud.cli.command import command
 from littoral_cloud.cli.rollout_steering import RolloutArgument
-from littoral_cloud.rollouts.commands import no_rollout
-from littoral_cloud.rollouts.explanation import RolloutExplanation, explain_rollout
-from littoral_cloud.rollouts.seen import read_one
+from littoral_cloud.client.fleet_client import FleetClient, part
 from littoral_cloud.terminal.output import Format, FormatOption, emit
-from littoral_cloud.terminal.text import when
 
 
-async def explain(core: Core, rollout: RolloutArgument, format: FormatOption = Format.TABLE) -> None:
+async def explain(fleet: FleetClient, rollout: RolloutArgument, format: FormatOption = Format.TABLE) -> None:
     """Say what a rollout waits for, since when, until when, who can move it, and what happens then."""
-    if (seen := await read_one(core.ledger, rollout)) is None:
-        raise no_rollout(rollout)
-    found = explain_rollout(seen, core.clock())
+    found = await fleet.get(f"/rollouts/{part(rollout)}/explanation")
     if format == Format.JSON:
-        emit({"rollout": rollout, **_json(found)}, format)
+        emit(found, format)
         return
-    for line in _lines(rollout, found):
+    for line in _lines(found):
         emit(line)
+    nodes = found["nodes"]
     emit(
-        [{"nodes": each.nodes, "state": each.state, "first": ", ".join(each.first)} for each in found.nodes], empty="no nodes yet"
+        [{**each, "first": ", ".join(each["first"])} for each in nodes], columns=("nodes", "state", "first"), empty="no nodes yet"
     )
 
 
-def _json(found: RolloutExplanation) -> dict[str, Any]:
-    until = when(found.until) if found.until is not None else None
-    return {**asdict(found), "since": when(found.since), "until": until}
-
-
-def _lines(rollout_id: str, found: RolloutExplanation) -> list[str]:
-    paused = f", paused by {found.paused_by}" if found.paused_by else ""
-    lines = [f"{rollout_id}: {found.state}{paused}, since {when(found.since)}"]
-    lines += [f"reason: {found.reason}"] if found.reason else []
-    lines += [f"waits for {each}" for each in found.waits_for]
-    lines += [f"can be moved by {each}" for each in found.movers]
-    at = f"at {when(found.until)}" if found.until is not None else "then"
-    return [*lines, f"{at}: {found.then}"]
+def _lines(found: Mapping[str, Any]) -> list[str]:
+    paused = f", paused by {found['paused_by']}" if found["paused_by"] else ""
+    lines = [f"{found['rollout']}: {found['state']}{paused}, since {found['since']}"]
+    lines += [f"reason: {found['reason']}"] if found["reason"] else []
+    lines += [f"waits for {each}" for each in found["waits_for"]]
+    lines += [f"can be moved by {each}" for each in found["movers"]]
+    at = f"at {found['until']}" if found["until"] is not None else "then"
+    return [*lines, f"{at}: {found['then']}"]
 
 
 def add_explain(app: typer.Typer) -> None:

@@ -1,14 +1,13 @@
-"""The options of `rollout start` that name gates, and what a rollout's gates say, as rows."""
+"""The options of `rollout start` that name gates."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from littoral_cloud.rollouts.gates import GATES
-from littoral_cloud.rollouts.gating import SHADOW_S, limits_of, verdicts_of
-from littoral_cloud.rollouts.seen import RolloutView
+from littoral_cloud.rollouts.gating import SHADOW_S
 from littoral_cloud.rollouts.state import Unsure
 
 GateOption = Annotated[
@@ -24,29 +23,3 @@ ShadowOption = Annotated[
 UnsureOption = Annotated[
     Unsure, typer.Option("--unsure", help="What follows where a named gate needs more when the wave's time is over.")
 ]
-
-
-def gate_rows(seen: RolloutView) -> list[dict[str, Any]]:
-    """A row for each gate of a rollout that goes on."""
-    policy = seen.rollout.policy
-    limits = limits_of(policy)
-    return [
-        {
-            "gate": name,
-            "limit": limits[name],
-            "named": name in policy.gates,
-            "answer": verdict.answer.value,
-            "more": verdict.more or None,
-            "of": verdict.of or None,
-            "why": verdict.why,
-        }
-        for name, verdict in verdicts_of(seen).items()
-    ]
-
-
-def known_gates() -> list[dict[str, Any]]:
-    """A row for each gate there is."""
-    return [
-        {"gate": gate.name, "limit": gate.limit, "unit": gate.unit, "asks": gate.asks.format(limit=f"{gate.limit:g}")}
-        for gate in GATES.values()
-    ]

@@ -51,11 +51,16 @@ def part(text: str) -> str:
 
 
 class FleetClient:
-    """Every method raises the FleetError that the coordinator answered, or Unavailable."""
+    """Every method raises the FleetError that the coordinator answered, or Unavailable.
 
-    def __init__(self, http: httpx.AsyncClient, where: str) -> None:
+    Args:
+        folder: the coordinator's data folder, where it is on this machine.
+    """
+
+    def __init__(self, http: httpx.AsyncClient, where: str, folder: Path | None = None) -> None:
         self._http = http
         self.where = where
+        self.folder = folder
 
     async def get(self, path: str, **query: QueryValue) -> Any:
         return await self._ask("GET", path, query)
@@ -150,14 +155,14 @@ async def fleet_client(
         async with client_of(profile) as client:
             yield client
     elif Serving.read(settings.data_dir) is not None:
-        async with _over(api_socket(settings.data_dir), token) as client:
+        async with _over(api_socket(settings.data_dir), token, settings.data_dir) as client:
             yield client
     else:
         from littoral_cloud.client.alone import served_here
 
         with tempfile.TemporaryDirectory(prefix="littoral-") as folder:
             here = served_here(settings, Path(folder) / "api.sock", makes=makes, stranger=stranger)
-            async with here as socket, _over(socket, token) as client:
+            async with here as socket, _over(socket, token, settings.data_dir) as client:
                 yield client
 
 
@@ -195,7 +200,7 @@ def _read(path: Path, setting: str) -> str:
 
 
 @asynccontextmanager
-async def _over(socket: Path, token: str) -> AsyncIterator[FleetClient]:
+async def _over(socket: Path, token: str, folder: Path) -> AsyncIterator[FleetClient]:
     import httpx  # costs 0.1 s, which help does without
 
     transport = httpx.AsyncHTTPTransport(uds=str(socket))
@@ -203,7 +208,7 @@ async def _over(socket: Path, token: str) -> AsyncIterator[FleetClient]:
     async with httpx.AsyncClient(
         transport=transport, base_url="http://littoral", headers=headers, timeout=ANSWER_S, trust_env=False
     ) as http:
-        yield FleetClient(http, str(socket))
+        yield FleetClient(http, str(socket), folder)
 
 
 @asynccontextmanager

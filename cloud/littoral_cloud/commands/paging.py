@@ -38,7 +38,16 @@ class Page(Generic[T]):
     next: str = ""
 
 
-def page_of(things: Iterable[S], key: Callable[[S], str], shown: Callable[[S], T], *, of: str, after: str, limit: int) -> Page[T]:
+def page_of(
+    things: Iterable[S],
+    key: Callable[[S], str],
+    shown: Callable[[S], T],
+    *,
+    of: str,
+    after: str,
+    limit: int,
+    descending: bool = False,
+) -> Page[T]:
     """The first `limit` things behind a place, in the order of their keys.
 
     Args:
@@ -49,7 +58,10 @@ def page_of(things: Iterable[S], key: Callable[[S], str], shown: Callable[[S], T
     Raises BadInput where `after` is a place of another list.
     """
     start = behind(of, after)
-    rest = sorted(((key(each), each) for each in things if key(each) > start), key=lambda each: each[0])
+    keyed = [(key(each), each) for each in things]
+    if start:
+        keyed = [each for each in keyed if (each[0] < start if descending else each[0] > start)]
+    rest = sorted(keyed, key=lambda each: each[0], reverse=descending)
     items = tuple(shown(each) for _, each in rest[:limit])
     return Page(items=items, next=cursor(of, rest[limit - 1][0]) if len(rest) > limit else "")
 

@@ -1,16 +1,120 @@
-"""Use cases of rollouts."""
+"""Use cases that start and steer rollouts."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, fields, replace
+
+from littoral.manifest import Manifest
+from littoral_cloud.commands.rollout_request import RolloutRequest, policy_of
+from littoral_cloud.commands.scopes import narrowed, needs_all_of
 from littoral_cloud.commands.use_case import Office, use_case
+from littoral_cloud.releases.catalogue import read_release
+from littoral_cloud.rollouts import preview as previews
 from littoral_cloud.rollouts import steering
-from littoral_cloud.rollouts.commands import read_rollout
+from littoral_cloud.rollouts.back import BACK, go_back
+from littoral_cloud.rollouts.commands import check_start, read_rollout, start_rollout
+from littoral_cloud.rollouts.eligibility import share_that_could_take
+from littoral_cloud.rollouts.events import Waits
+from littoral_cloud.rollouts.permission import not_yet
+from littoral_cloud.rollouts.preview import LeftOut, PreviewedWave, Share, read_before
+from littoral_cloud.rollouts.state import RolloutState
 from littoral_cloud.trust.people import Caller, Role
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartedRollout:
+    """`waits_for`: what it waits for before it may begin; empty: nothing."""
+
+    rollout: str
+    state: RolloutState
+    waits_for: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreviewedRollout:
+    """What a start would do now; littoral_cloud.rollouts.preview says more of each field.
+
+    Attributes:
+        approval: another person would have to approve it first.
+        bytes, least_bytes: that would travel at most, and at least.
+    """
+
+    release: str
+    written: bool = False
+    approval: bool
+    waves: tuple[PreviewedWave, ...]
+    shares: tuple[Share, ...]
+    left_out: tuple[LeftOut, ...]
+    already: int
+    unmeasured: tuple[str, ...]
+    to_measure: tuple[str, ...]
+    waits_for: tuple[str, ...]
+    closed: tuple[str, ...]
+    opens: float
+    bytes: int
+    least_bytes: int
+
+
+@use_case("rollout.start", Role.OPERATOR)
+async def start(office: Office, caller: Caller, *, request: RolloutRequest) -> StartedRollout:
+    """Asks for a rollout; the coordinator carries it out, and restores the old models where a node fails."""
+    core = office.core
+    release = await read_release(core.ledger, request.release)
+    caller.needs_model(release.model)
+    rollout_id = await start_rollout(
+        core.ledger,
+        release,
+        core.clock(),
+        await policy_of(core, caller, request),
+        large_first_wave=request.large_first_wave,
+        approval_above=core.settings.approval_above,
+        actor=caller.name,
+    )
+    return await _started(office, rollout_id)
+
+
+@use_case("rollout.preview", Role.VIEWER)
+async def preview(office: Office, caller: Caller, *, request: RolloutRequest) -> PreviewedRollout:
+    """What a start with this request would do now: who gets what, in which wave, and who is left out. Writes nothing."""
+    core = office.core
+    release = await read_release(core.ledger, request.release)
+    caller.needs_model(release.model)
+    policy = await policy_of(core, caller, request)
+    await check_start(core.ledger, release, policy)
+    seen = await read_before(core.ledger, release, policy, core.clock())
+    keys = core.trust.signing_keys()
+    digests = [candidate.manifest_digest for candidate in seen.candidates]
+    travels = {digest: Manifest.open(core.blobs.read(digest), keys).transfer_bytes for digest in digests}
+    found = previews.preview(seen, core.clock(), travels)
+    return PreviewedRollout(
+        release=release.release_id,
+        approval=policy.approval or share_that_could_take(seen) > core.settings.approval_above,
+        **{each.name: getattr(found, each.name) for each in fields(found)},
+        bytes=found.bytes,
+        least_bytes=found.least_bytes,
+    )
+
+
+@use_case("rollout.back", Role.OPERATOR)
+async def back(office: Office, caller: Caller, *, model: str, to: str) -> StartedRollout:
+    """Gives every node the release before, one node first, without another probation."""
+    core = office.core
+    caller.needs_model(model)
+    where = narrowed(caller, "") if caller.scope.labels else ""
+    rollout_id = await go_back(core.ledger, model, core.clock(), to=to, policy=replace(BACK, where=where), actor=caller.name)
+    return await _started(office, rollout_id)
+
+
+async def _started(office: Office, rollout_id: str) -> StartedRollout:
+    _, rollout = await read_rollout(office.core.ledger, rollout_id)
+    waits = not_yet(rollout, rollout_id, office.core.clock())
+    return StartedRollout(rollout=rollout_id, state=rollout.state, waits_for=waits.waits_for if isinstance(waits, Waits) else ())
 
 
 async def _mine(office: Office, caller: Caller, rollout_id: str) -> None:
     _, rollout = await read_rollout(office.core.ledger, rollout_id)
     caller.needs_model(rollout.model)
+    await needs_all_of(office.core.ledger, caller, rollout.policy, f"rollout {rollout_id}")
 
 
 @use_case("rollout.abort", Role.OPERATOR)

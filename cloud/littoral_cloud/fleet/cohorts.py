@@ -14,6 +14,7 @@ Rules, in order:
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import lru_cache
@@ -27,6 +28,7 @@ from littoral_cloud.fleet.records import Node, Presence, load
 KIND = "cohort"
 HINT = "like site=harbour,class=CLASS,version=0.1.0,name=cam-*"
 _LABEL = "label."
+_OWN_KEYS = frozenset({"class", "version", "name"})
 _KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_./-]{0,68}")
 
 
@@ -53,6 +55,18 @@ def parse_filter(where: str, at: str = "--where") -> tuple[tuple[str, str], ...]
             raise BadInput(f"{at}: {key!r} comes twice", hint="a node has one value of it")
         parts[key] = value
     return tuple(parts.items())
+
+
+def label_filter(labels: Mapping[str, str]) -> str:
+    """The filter of nodes with all these labels. Raises BadInput where a filter cannot say one of them."""
+    for key, value in labels.items():
+        if not _KEY.fullmatch(key) or not value or value != value.strip() or "," in value:
+            raise BadInput(
+                f"label: no filter can say {f'{key}={value}'[:80]!r}", hint="a value has no comma, and no space around it"
+            )
+    return ",".join(
+        f"{_LABEL if key in _OWN_KEYS or key.startswith(_LABEL) else ''}{key}={value}" for key, value in labels.items()
+    )
 
 
 def matches(where: str, node: Node, presence: Presence | None) -> bool:

@@ -48,7 +48,9 @@ async def serving_nodes(ledger: Ledger, release: Release) -> list[str]:
     return sorted(names.get(id, id) for id in serving)
 
 
-async def go_back(ledger: Ledger, model: str, now: float, *, to: str = "", actor: str = "operator") -> str:
+async def go_back(
+    ledger: Ledger, model: str, now: float, *, to: str = "", policy: RolloutPolicy = BACK, actor: str = "operator"
+) -> str:
     """Asks for a rollout of the release that the fleet had before; gives the rollout's id.
 
     Args:
@@ -62,7 +64,7 @@ async def go_back(ledger: Ledger, model: str, now: float, *, to: str = "", actor
             raise BadInput(f"--to: {to} is a release of {release.model}, not of {model}", hint="littoral-cloud release list")
     else:
         release = await release_before(ledger, model)
-    return await start_rollout(ledger, release, now, BACK, actor=actor)
+    return await start_rollout(ledger, release, now, policy, actor=actor)
 
 
 async def releases_in_force(ledger: Ledger) -> dict[str, Release]:

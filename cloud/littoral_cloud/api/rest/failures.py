@@ -68,8 +68,14 @@ def _body(code: str, message: str, hint: str = "", field: str = "") -> dict[str,
 
 def failure(error: FleetError) -> JSONResponse:
     """The answer for an error."""
-    field = error.message.partition(":")[0] if isinstance(error, BadInput) else ""
+    field = _field(error.message) if isinstance(error, BadInput) else ""
     return JSONResponse(_body(error.code, error.message, error.hint, field), http_status_of(error))
+
+
+def _field(message: str) -> str:
+    """What a message of bad input names first; of a command's option the field that it fills."""
+    name = message.partition(":")[0]
+    return name.removeprefix("--").replace("-", "_") if name.startswith("--") else name
 
 
 def add_failures(app: FastAPI) -> None:

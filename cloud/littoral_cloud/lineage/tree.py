@@ -19,6 +19,8 @@ LINES = 12
 
 @dataclass(frozen=True, slots=True)
 class Branch:
+    """A line, and the lines below it."""
+
     text: str
     branches: tuple[Branch, ...] = ()
 
