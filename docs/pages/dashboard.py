@@ -71,10 +71,11 @@ ROWS: Mapping[str, Sequence[Panel]] = {
             "Wave", {"{{model}}": fleet("littoral_rollout_wave", "model"), "paused rollouts": fleet("littoral_rollout_paused")}
         ),
         Panel(
-            "Drift, an hour",
+            "Drifted nodes",
             {
-                "began": f"sum(increase(littoral_drift_detected_total{{{BY}}}[1h]))",
-                "ended": f"sum(increase(littoral_drift_ended_total{{{BY}}}[1h]))",
+                "{{model}}: now": fleet("littoral_node_drifted", "model"),
+                "began in an hour": f"sum(increase(littoral_drift_detected_total{{{BY}}}[1h]))",
+                "ended in an hour": f"sum(increase(littoral_drift_ended_total{{{BY}}}[1h]))",
             },
         ),
         Panel(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -144,12 +145,14 @@ class CoordinatorHealth:
         families.add_all("littoral_node_count", self._counts.by_state())
         families.add("littoral_node_quarantined", self._counts.quarantined)
         released = {held.record.model for held in self.fleet.view.of("release").values()}
-        updates: dict[tuple[str, str], int] = {}
+        updates, drifted = Counter[tuple[str, str]](), Counter[str]()
         for (model, state), count in self._counts.by_update().items():
-            key = (model if model in released else OTHER_MODEL, state)
-            updates[key] = updates.get(key, 0) + count
+            updates[model if model in released else OTHER_MODEL, state] += count
         for labels, count in sorted(updates.items()):
             families.add("littoral_node_update_count", count, *labels)
+        for model, count in self._counts.drifted().items():
+            drifted[model if model in released else OTHER_MODEL] += count
+        families.add_all("littoral_node_drifted", drifted)
 
     def _add_rollouts(self, families: Families) -> None:
         states = dict.fromkeys(RolloutState, 0)

@@ -115,6 +115,13 @@ OF_THE_FLEET = (
         ("model", "state"),
         f"Nodes by the state of their last update of a model; {OTHER_MODEL}: of models that no release names.",
     ),
+    MetricSpec(
+        "littoral_node_drifted",
+        "littoral.node.drifted",
+        "Gauge",
+        ("model",),
+        "Nodes whose inputs of the model are not what they were, where that was not acknowledged.",
+    ),
     MetricSpec("littoral_rollout_count", "littoral.rollout.count", "Gauge", ("state",), "Rollouts by state."),
     MetricSpec("littoral_rollout_paused", "littoral.rollout.paused", "Gauge", (), "Rollouts that an operator has paused."),
     MetricSpec(

@@ -11,10 +11,14 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from littoral_cloud.commands.followed import FOLLOWED
 from littoral_cloud.counting.durations import LabelledDurations
 from littoral_cloud.counting.session_counts import SessionCounts
 from littoral_cloud.counting.transfer_counts import TransferCounts
 from littoral_cloud.federation.run import Run, RunState
+from littoral_cloud.fleet.drift import inputs_id
+from littoral_cloud.fleet.drift_seen import KIND as INPUTS
+from littoral_cloud.fleet.drift_seen import DriftSeen
 from littoral_cloud.fleet.ledger import Change, Write
 from littoral_cloud.fleet.records import Enrolment, Node, Presence, Release, Reported, ReportedModel, UpdateState, dump
 from littoral_cloud.fleet.sessions import Reason
@@ -24,7 +28,7 @@ from littoral_cloud.health.health import CoordinatorHealth, ProcessCounts
 from littoral_cloud.health.metric_table import METRICS
 from littoral_cloud.health.readiness import Validity
 from littoral_cloud.rollouts.assignments import Assignment, AssignmentState, assignment_id
-from littoral_cloud.rollouts.seen_fleet import RECORDS, SeenFleet
+from littoral_cloud.rollouts.seen_fleet import SeenFleet
 from littoral_cloud.rollouts.state import Rollout, RolloutPolicy, RolloutState, Wave
 from littoral_cloud.simulate.memory_ledger import MemoryLedger
 from littoral_cloud.webhooks.records import PROGRESS, WebhookProgress
@@ -41,7 +45,7 @@ def clock() -> float:
 @pytest.fixture
 async def health(tmp_path: Path) -> AsyncIterator[CoordinatorHealth]:
     ledger = MemoryLedger(clock)
-    view = FleetView(ledger, {**RECORDS, "run": Run, PROGRESS: WebhookProgress})
+    view = FleetView(ledger, {**FOLLOWED, PROGRESS: WebhookProgress})
     fleet = SeenFleet(view)
     counted = ProcessCounts(
         coordinator="c1",
@@ -166,6 +170,7 @@ async def test_the_fleet_its_rollout_and_its_run(health: CoordinatorHealth) -> N
         ("rollout", "o2", replace(rollout, state=RolloutState.PENDING, waves=(), created_at=5, paused_by="")),
         ("assignment", assignment_id("o1", "n1"), asked),
         ("run", "f1", run),
+        (INPUTS, inputs_id("n1", "digits"), DriftSeen(baseline_examples=9, baseline_full=True, updated_at=NOW, drifted=True)),
         (PROGRESS, "ops", WebhookProgress(after="-", delivered=3, given_up=1, failing_since=NOW - 90.0)),
     )
     found = await scraped(health)
@@ -179,6 +184,7 @@ async def test_the_fleet_its_rollout_and_its_run(health: CoordinatorHealth) -> N
     assert found["littoral_rollout_nodes", (("model", "digits"), ("state", "TOLD"))] == 1
     assert found["littoral_run_count", (("state", "RUNNING"),)] == 1
     assert found["littoral_run_rounds_finished", (("model", "digits"),)] == 0
+    assert found["littoral_node_drifted", (("model", "digits"),)] == 1
     assert found["littoral_webhook_delivered_total", (("webhook", "ops"),)] == 3
     assert found["littoral_webhook_given_up_total", (("webhook", "ops"),)] == 1
     assert found["littoral_webhook_failing_seconds", (("webhook", "ops"),)] == 90

@@ -9,6 +9,10 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from littoral_cloud.commands.followed import FOLLOWED
+from littoral_cloud.fleet.drift import inputs_id
+from littoral_cloud.fleet.drift_seen import KIND as INPUTS
+from littoral_cloud.fleet.drift_seen import DriftSeen
 from littoral_cloud.fleet.ledger import Change, Write
 from littoral_cloud.fleet.nodes import view_nodes
 from littoral_cloud.fleet.quarantine import KIND as TROUBLE
@@ -16,7 +20,6 @@ from littoral_cloud.fleet.quarantine import NodeTrouble, Quarantine
 from littoral_cloud.fleet.records import Enrolment, Node, Presence, Reported, ReportedModel, UpdateState, dump
 from littoral_cloud.fleet.view import FleetView
 from littoral_cloud.health.fleet_counts import FleetCounts
-from littoral_cloud.rollouts.seen_fleet import RECORDS
 from littoral_cloud.simulate.memory_ledger import MemoryLedger
 
 IDS = ("n1", "n2", "n3", "n4")
@@ -51,6 +54,11 @@ def reported(states: dict[str, UpdateState]) -> Reported:
     return Reported(generation=1, observed_generation=1, models=models)
 
 
+def seen(drifted: bool, acknowledged: bool) -> DriftSeen:
+    at = 5.0 if acknowledged else None
+    return DriftSeen(baseline_examples=9, baseline_full=True, updated_at=0, drifted=drifted, acknowledged_at=at)
+
+
 def trouble(quarantined: bool) -> NodeTrouble:
     return NodeTrouble(quarantine=Quarantine(since=0, until=None, by="ana", reason="worn") if quarantined else None)
 
@@ -60,6 +68,7 @@ ENTRIES = st.one_of(
     st.tuples(st.just("presence"), st.sampled_from(IDS), st.one_of(st.none(), st.tuples(st.booleans(), st.booleans()))),
     st.tuples(st.just("reported"), st.sampled_from(IDS), st.dictionaries(st.sampled_from("ab"), st.sampled_from(UpdateState))),
     st.tuples(st.just(TROUBLE), st.sampled_from(IDS), st.booleans()),
+    st.tuples(st.just(INPUTS), st.sampled_from(IDS), st.tuples(st.booleans(), st.booleans())),
     st.tuples(st.just("time"), st.just(""), st.floats(0, 4_000)),
 )
 
@@ -73,7 +82,7 @@ def test_the_counts_are_those_of_a_walk_over_the_fleet(entries: list[tuple[str, 
 async def _compare(entries: list[tuple[str, str, Any]]) -> None:
     now = 1_000.0
     ledger = MemoryLedger(lambda: now)
-    view = FleetView(ledger, RECORDS)
+    view = FleetView(ledger, FOLLOWED)
     counts = FleetCounts(view, lambda: now)
     running = asyncio.create_task(view.run())
     try:
@@ -88,6 +97,8 @@ async def _compare(entries: list[tuple[str, str, Any]]) -> None:
                 record = presence(*value, now) if value is not None else None
             elif kind == "reported":
                 record = reported(value) if value else None
+            elif kind == INPUTS:
+                id, record = inputs_id(id, "digits"), seen(*value)
             else:
                 record = trouble(value)
             await ledger.commit(Change((Write(kind, id, dump(record) if record is not None else None, None),)))
@@ -102,6 +113,8 @@ async def _compare(entries: list[tuple[str, str, Any]]) -> None:
             (name, str(model["state"])) for doc in await ledger.all("reported") for name, model in doc.body["models"].items()
         )
         assert counts.by_update() == updates
+        bodies = [doc.body for doc in await ledger.all(INPUTS)]
+        assert counts.drifted().get("digits", 0) == sum(body["drifted"] and body["acknowledged_at"] is None for body in bodies)
         assert counts.quarantined == sum(doc.body["quarantine"] is not None for doc in await ledger.all(TROUBLE))
     finally:
         running.cancel()
@@ -111,7 +124,7 @@ async def _compare(entries: list[tuple[str, str, Any]]) -> None:
 async def test_a_node_that_went_is_away_and_then_offline_without_a_word() -> None:
     now = 1_000.0
     ledger = MemoryLedger(lambda: now)
-    view = FleetView(ledger, RECORDS)
+    view = FleetView(ledger, FOLLOWED)
     counts = FleetCounts(view, lambda: now)
     running = asyncio.create_task(view.run())
     await ledger.commit(
