@@ -1,7 +1,7 @@
 """A fleet in virtual time: documents with generations, nodes with fates, and a controller that may die between any two commits.
 
-Nothing of the rollout is imitated: `next_actions` decides on what is read back from JSON, and its Change is applied as the ledger
-would, whole and only if the expected generations are there.
+Nothing of the rollout is imitated: `next_actions` decides on what is read back from JSON, and its Change is applied by the
+simulator's own documents, whole and only if the expected generations are there.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from littoral.budget import Budget
 from littoral.digest import digest_of
@@ -42,8 +42,10 @@ from littoral_cloud.rollouts.events import Waits
 from littoral_cloud.rollouts.permission import begin_by
 from littoral_cloud.rollouts.seen import Snapshot, snapshot_of
 from littoral_cloud.rollouts.state import KIND, Rollout, RolloutPolicy, RolloutState
+from littoral_cloud.simulate.memory_documents import MemoryDocuments
 
 MODEL = "digits"
+R = TypeVar("R")
 
 
 def manifest(name: str) -> str:
@@ -100,7 +102,7 @@ def refused(rollout: Rollout) -> list[Ineligible]:
 class World:
     def __init__(self, artifacts: list[Artifact], *, start: float = 1_000.0) -> None:
         self.now = start
-        self.docs: dict[tuple[str, str], Doc] = {}
+        self.documents = MemoryDocuments()
         self.trail: list[Audit] = []
         self.actors: dict[str, Actor] = {}
         self.sessions_open = True  # False: nothing is handed to a session
@@ -111,33 +113,33 @@ class World:
     # the ledger
 
     def put(self, kind: str, id: str, body: Mapping[str, Any] | None) -> None:
-        held = self.docs.get((kind, id))
-        if body is None:
-            self.docs.pop((kind, id), None)
-        else:
-            self.docs[kind, id] = Doc(kind, id, (held.generation if held else 0) + 1, body)
+        self.documents.write((Write(kind, id, body, None),))
+
+    @property
+    def docs(self) -> dict[tuple[str, str], Doc]:
+        """All of them, now; by kind and id."""
+        return {(doc.kind, doc.id): doc for doc in self.documents.every()}
 
     def commit(self, change: Change) -> None:
-        for write in change.writes:
-            held = self.docs.get((write.kind, write.id))
-            if write.expected is not None and write.expected != (held.generation if held else 0):
-                raise Conflict(f"{write.kind} {write.id}")
-        for write in change.writes:
-            self.put(write.kind, write.id, write.body)
+        self.documents.write(change.writes)
         self.trail += change.audit
         for write in change.writes:
             if write.kind == "desired" and write.id in self.actors:
                 self.hand(write.id)
 
     def of(self, record: type[Any], kind: str) -> dict[str, Any]:
-        return {id: load(record, doc) for (of, id), doc in self.docs.items() if of == kind}
+        return {id: load(record, doc) for id, doc in self.documents.of(kind).items()}
+
+    def record(self, record: type[R], kind: str, id: str) -> R:
+        """One that is there."""
+        return load(record, self.documents.of(kind)[id])
 
     def desired(self, node_id: str) -> tuple[int, Desired]:
-        doc = self.docs.get(("desired", node_id))
+        doc = self.documents.get("desired", node_id)
         return (doc.generation, load(Desired, doc)) if doc else (0, Desired())
 
     def snapshot(self) -> Snapshot:
-        return snapshot_of(self.docs.values())
+        return snapshot_of(self.documents.every())
 
     # what an operator does
 
@@ -197,7 +199,7 @@ class World:
             created_at=self.now,
         )
         for each in artifacts:
-            if ("artifact", each.manifest_digest) not in self.docs:
+            if self.documents.get("artifact", each.manifest_digest) is None:
                 self.put("artifact", each.manifest_digest, dump(each))
         self.put("release", release.release_id, dump(release))
         return release
@@ -220,7 +222,7 @@ class World:
         return id
 
     def rollout(self, id: str) -> Rollout:
-        return load(Rollout, self.docs[KIND, id])
+        return self.record(Rollout, KIND, id)
 
     def assignments(self, id: str) -> dict[str, Assignment]:
         """Of nodes that had a turn in one rollout, by node id; in the order of the plan."""
@@ -234,7 +236,7 @@ class World:
         return [tuple(a.node_id for a in given if a.wave == number) for number in numbers]
 
     def edit(self, kind: str, id: str, record: type[Any], **fields: Any) -> None:
-        self.put(kind, id, dump(replace(load(record, self.docs[kind, id]), **fields)))
+        self.put(kind, id, dump(replace(self.record(record, kind, id), **fields)))
 
     # what the controller does
 
@@ -287,7 +289,7 @@ class World:
                 self._update(actor)
 
     def _connect(self, actor: Actor) -> None:
-        presence = load(Presence, self.docs["presence", actor.node_id])
+        presence = self.record(Presence, "presence", actor.node_id)
         if presence.connected == self.away(actor):
             self.edit("presence", actor.node_id, Presence, connected=not presence.connected, since=self.now)
             self.hand(actor.node_id)
@@ -295,10 +297,10 @@ class World:
     def hand(self, node_id: str) -> None:
         """What a session does with a desired state, at its start and after each change."""
         actor = self.actors[node_id]
-        connected = load(Presence, self.docs["presence", node_id]).connected
+        connected = self.record(Presence, "presence", node_id).connected
         if not self.sessions_open or not connected or self.away(actor):
             return
-        doc = self.docs.get((HANDED, actor.node_id))
+        doc = self.documents.get(HANDED, actor.node_id)
         before = load(Handed, doc) if doc else Handed()
         after = after_handing(before, self.desired(actor.node_id)[1], self.now)
         if after is not before:
@@ -308,12 +310,12 @@ class World:
         for digest in self.desired(actor.node_id)[1].benchmarks:
             said = actor.fate.measures.get(digest, "")
             id = measurement_id(digest, actor.node_id)
-            if said == "never" or ("measurement", id) in self.docs:
+            if said == "never" or self.documents.get("measurement", id) is not None:
                 continue
             record = MeasurementRecord(
                 manifest_digest=digest,
                 node_id=actor.node_id,
-                hardware_class=load(Presence, self.docs["presence", actor.node_id]).hardware_class,
+                hardware_class=self.record(Presence, "presence", actor.node_id).hardware_class,
                 failure=said,
                 p95_ms=1.0,
                 peak_rss_bytes=1_000,
@@ -350,7 +352,7 @@ class World:
         actor.done, actor.working = generation, None
         self._tell(actor, outcome, (digest, generation))
         if actor.fate.repeats and before is not None:  # an older word comes late: the session refuses it by its generation
-            assert load(Reported, self.docs["reported", actor.node_id]).generation == actor.number
+            assert self.record(Reported, "reported", actor.node_id).generation == actor.number
 
     def _tell(self, actor: Actor, state: UpdateState, update: tuple[str, int] | None = None) -> None:
         update = update or actor.working

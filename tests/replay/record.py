@@ -90,7 +90,7 @@ async def recorded(ledger: Ledger, world: World, policy: RolloutPolicy, act: Act
             with suppress(Killed):
                 await Controller(of_controller, fleet, lambda: world.now, random.Random(1)).advance(None)
             for kind in ("rollout", "desired", "assignment"):
-                world.docs |= {(kind, doc.id): doc for doc in await ledger.all(kind)}
+                world.documents.take_over(await ledger.all(kind))
             for node_id in world.actors:
                 world.hand(node_id)
             rollout = (await read_rollout(ledger, id))[1]

@@ -22,14 +22,13 @@ from littoral_cloud.fleet.ledger import (
     AnnouncementFeed,
     Audit,
     AuditEntry,
-    Body,
     Change,
     CommittedChange,
     Doc,
     Fence,
-    Take,
     Write,
 )
+from littoral_cloud.simulate.memory_documents import MemoryDocuments
 from littoral_cloud.trust.audit_chain import GENESIS, canonical, link
 
 
@@ -46,8 +45,7 @@ class MemoryLedger:
         self.documents_read = 0
         self.commits = LabelledDurations()  # none: no time passes in one
         self._clock = clock
-        self._docs: defaultdict[str, dict[str, Doc]] = defaultdict(dict)
-        self._last: dict[tuple[str, str], int] = {}  # generation of documents that were deleted
+        self._docs = MemoryDocuments()
         self._watchers = Watchers()
         self._position = 0
         self._leases: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
@@ -64,14 +62,15 @@ class MemoryLedger:
 
     async def get(self, kind: str, id: str) -> Doc | None:
         self.documents_read += 1
-        return self._docs[kind].get(id)
+        return self._docs.get(kind, id)
 
     async def get_many(self, wanted: Sequence[tuple[str, str]]) -> Sequence[Doc | None]:
         self.documents_read += len(wanted)
-        return [self._docs[kind].get(id) for kind, id in wanted]
+        return [self._docs.get(kind, id) for kind, id in wanted]
 
     async def all(self, kind: str) -> Sequence[Doc]:
-        found = [self._docs[kind][id] for id in sorted(self._docs[kind])]
+        docs = self._docs.of(kind)
+        found = [docs[id] for id in sorted(docs)]
         self.documents_read += len(found)
         return found
 
@@ -94,16 +93,14 @@ class MemoryLedger:
         return  # watchers were given it when it was written
 
     async def kinds(self) -> Sequence[str]:
-        return sorted(kind for kind, docs in self._docs.items() if docs)
+        return self._docs.kinds
 
     # -- writing ---------------------------------------------------------------------------------------------------
 
     async def commit(self, change: Change, *, fence: Fence | None = None) -> CommittedChange:
         if fence is not None and not (self._leases[fence.name].locked() and self._tokens[fence.name] == fence.token):
             raise LostLease(f"lease {fence.name}: token {fence.token} does not count any more")
-        for write in change.writes:
-            self._check(write)
-        generations = {(write.kind, write.id): self._written(write) for write in change.writes}
+        generations = self._docs.write(change.writes)
         self._written_lines += [(self._clock(), line) for line in change.audit]
         announced = [w for w in change.writes if not isinstance(w, Write) or not w.quiet]
         for write in announced:
@@ -114,33 +111,6 @@ class MemoryLedger:
             return CommittedChange(generations)
         self._position += 1
         return CommittedChange(generations, self._position)
-
-    def _check(self, write: Write | Take) -> None:
-        doc = self._docs[write.kind].get(write.id)
-        if isinstance(write, Take):
-            left = doc.body.get(write.field) if doc else None
-            if not isinstance(left, int) or left < 1:
-                raise Conflict(f"{write.kind} {write.id}: nothing is left of {write.field}", hint="read it again")
-            return
-        found = doc.generation if doc else 0
-        if write.expected is not None and write.expected != found:
-            raise Conflict(f"{write.kind} {write.id}: expected generation {write.expected}, found {found}", hint="read it again")
-
-    def _written(self, write: Write | Take) -> int:
-        docs, key = self._docs[write.kind], (write.kind, write.id)
-        before = docs.get(write.id)
-        generation = before.generation if before else self._last.pop(key, 0)
-        if isinstance(write, Take):
-            assert before is not None
-            body: Body | None = {**before.body, write.field: before.body[write.field] - 1}
-        else:
-            body = write.body
-        if body is None:
-            docs.pop(write.id, None)
-            self._last[key] = generation + 1
-            return 0
-        docs[write.id] = Doc(write.kind, write.id, generation + 1, body)
-        return generation + 1
 
     @asynccontextmanager
     async def watch(self, *kinds: str) -> AsyncIterator[AnnouncementFeed]:

@@ -12,6 +12,7 @@ from littoral_cloud.rollouts.assignments import AssignmentState, assignment_docs
 from littoral_cloud.rollouts.convert import convert_older, converted
 from littoral_cloud.rollouts.older import is_older, older_assignments
 from littoral_cloud.rollouts.state import KIND, RolloutState
+from littoral_cloud.simulate.memory_documents import MemoryDocuments
 from tests.kit.rollout_world import World, artifact
 from tests.kit.view import following
 from tests.unit.rollouts.test_rollout_behaviour import run
@@ -38,7 +39,8 @@ def world_of(name: str) -> World:
     world = World([])
     for node_id in (doc.id for doc in docs_of(name) if doc.kind == "node"):
         world.add_node(node_id, serving=OLD.manifest_digest)
-    world.docs = {(doc.kind, doc.id): doc for doc in docs_of(name)}
+    world.documents = MemoryDocuments()
+    world.documents.take_over(docs_of(name))
     for node_id, actor in world.actors.items():
         reported = world.docs["reported", node_id].body
         actor.number = reported["generation"]
