@@ -65,7 +65,8 @@ def test_from_an_artifact_to_a_rollout_and_its_abort(digest: str, capsys: pytest
     for option, value in (("--probation-s", "1e99"), ("--probation-s", "nan"), ("--max-drop-vs-served", "nan")):
         assert execute(["rollout", "start", "digits-1", option, value]) == 2
         error = capsys.readouterr().err
-        assert f"{option}: {float(value):g} must lie between 0 and" in error
+        bad = "must be a finite number" if value == "nan" else f"{float(value):g} must lie between 0 and"
+        assert f"{option}: {bad}" in error
         assert f"hint: like {option} " in error
     assert execute(["rollout", "start", "digits-1", "--waves", "9" * 20]) == 2
     assert "--waves: " in capsys.readouterr().err
