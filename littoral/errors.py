@@ -166,6 +166,22 @@ class RuntimeFailure(FleetError):
     exit_code = 9
 
 
+def error_of(code: str, message: str, hint: str = "", *, otherwise: type[FleetError] = FleetError) -> FleetError:
+    """The error that another process found.
+
+    Args:
+        otherwise: its kind where this process knows no error of that code.
+    """
+    kind = next((each for each in _kinds(FleetError) if each.code == code), otherwise)
+    error = kind(message, hint=hint)
+    error.code = code  # type: ignore[misc]  # on this one alone
+    return error
+
+
+def _kinds(base: type[FleetError]) -> list[type[FleetError]]:
+    return [base, *(each for direct in base.__subclasses__() for each in _kinds(direct))]
+
+
 def is_full(error: BaseException) -> bool:
     """Whether a disk, a quota or a limit on the size of files is what an error is about; libraries in Rust say it in words."""
     if isinstance(error, OSError) and error.errno is not None:

@@ -18,15 +18,15 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from littoral.errors import BadInput, Conflict, LostLease, NotFound, Untrusted
-from littoral.process.command import CommandFailed, run_to_end
-from littoral.process.limits import command_of
-from littoral_cloud.app import Core
+from littoral.errors import BadInput, Conflict, FleetError, LostLease, NotFound, Untrusted
+from littoral_cloud.commands import runs as run_commands
+from littoral_cloud.commands.use_case import Office
 from littoral_cloud.federation.run import Run, RunState
-from littoral_cloud.federation.start import start_run
+from littoral_cloud.federation.terms import RunTerms
 from littoral_cloud.fleet import drift
 from littoral_cloud.fleet.controller import ControllerSpec, News, keep_advancing
 from littoral_cloud.fleet.ledger import Audit, Change, Doc, Fence, Write
+from littoral_cloud.fleet.loop_memory import KIND, Memory
 from littoral_cloud.fleet.records import Release, dump, load
 from littoral_cloud.fleet.view import FleetView
 from littoral_cloud.rollouts.assignments import KIND as ASSIGNMENT
@@ -34,22 +34,14 @@ from littoral_cloud.rollouts.assignments import AssignmentState, assignment_id
 from littoral_cloud.rollouts.commands import policy_with, start_rollout
 from littoral_cloud.rollouts.state import ENDED, Rollout
 from littoral_cloud.rollouts.wording import nodes_in_audit
+from littoral_cloud.trust.people import LOOP
 
 log = logging.getLogger(__name__)
 
-ACTOR = "loop"
-KIND = "loop"
+ACTOR = LOOP.name
 WATCH = ControllerSpec("loop", "loop", ("inputs", "run", "release", "rollout"))
 GATHER_S = 6.0
 """Nodes that drift together are seen a window apart: the first one waits this long for the others."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Memory:
-    """What the loop did with one model and could not read anywhere else."""
-
-    settled: tuple[str, ...] = ()  # rollouts and runs that need nothing more
-    schema: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,11 +131,12 @@ class Loop:
     """Makes the moves that `step` decides; littoral_cloud/fleet/controller.py says when.
 
     Args:
-        view: follows nodes' presences, runs, releases and rollouts.
+        view: follows nodes, their presences, runs, releases and rollouts.
     """
 
-    def __init__(self, core: Core, view: FleetView, rng: random.Random) -> None:
-        self._core = core
+    def __init__(self, office: Office, view: FleetView, rng: random.Random) -> None:
+        self._office = office
+        self._core = office.core
         self._view = view
         self._rng = rng
         self._drifted: dict[str, dict[str, float]] = {}  # by model and node id: since when, where it is not acknowledged
@@ -185,8 +178,7 @@ class Loop:
             case StartRun(nodes):
                 await self._start_run(seen, doc, nodes, fence)
             case MakeRelease(run_id):
-                if failure := await self._command("release", "create", "--run", run_id):
-                    await self._give_up(seen, doc, run_id, "loop.release-failed", failure, fence)
+                await self._make_release(seen, doc, run_id, fence)
             case StartRollout(release_id):
                 release = next(r for r in seen.releases if r.release_id == release_id)
                 policy, above = policy_with(core.settings.probation_s), core.settings.approval_above
@@ -195,10 +187,10 @@ class Loop:
                 await self._settle(seen, doc, move, fence)
 
     async def _start_run(self, seen: ModelView, doc: Doc | None, nodes: Sequence[str], fence: Fence) -> None:
-        core = self._core
-        run_id = next_run_id(seen.model, seen.runs)
+        run_id, there = next_run_id(seen.model, seen.runs), self._view.of("node")
+        drifted = [node for node in nodes if node in there]
         try:
-            await start_run(core, run_id=run_id, model=seen.model, for_nodes=nodes, origin="loop", actor=ACTOR)
+            await run_commands.start(self._office, LOOP, model=seen.model, terms=RunTerms(), for_nodes=drifted, run_id=run_id)
         except (NotFound, BadInput, Untrusted) as error:
             await self._give_up(seen, doc, run_id, "loop.run-refused", str(error), fence)
 
@@ -220,15 +212,13 @@ class Loop:
         write = Write(KIND, seen.model, dump(memory), doc.generation if doc else 0)
         await self._core.ledger.commit(Change((write,), (line,)), fence=fence)
 
-    async def _command(self, *words: str) -> str:
-        """Runs a littoral-cloud command: torch stays out of this process. Gives "" or its last words."""
-        environment = {"LITTORAL_DATA_DIR": str(self._core.settings.data_dir)}
+    async def _make_release(self, seen: ModelView, doc: Doc | None, run_id: str, fence: Fence) -> None:
         try:
-            await run_to_end("loop", (*command_of("littoral_cloud.cli"), *words), environment=environment)
-        except CommandFailed as error:
-            log.error("loop: %s failed: %s", " ".join(words), error)
-            return error.message
-        return ""
+            await run_commands.release(self._office, LOOP, run_id=run_id)
+        except LostLease:
+            raise
+        except FleetError as error:
+            await self._give_up(seen, doc, run_id, "loop.release-failed", str(error), fence)
 
     async def _look_at(self, inputs: Iterable[str]) -> None:
         """Reads these documents of kind "inputs"."""

@@ -142,7 +142,7 @@ async def _serve(
         hub.listens_at(serving.fleet, serving.enrolment)
         keeper = _anchors_keeper(core, fleet.view, hub, certificates)
         beside = {"certificates": certificates.renew_for_ever(), "health": health.run(), "keys": keeper.run()}
-        runs = _controllers(core, hub, fleet, teachers) | beside | {"calls of nodes": calls.run()}
+        runs = _controllers(office, hub, fleet, teachers) | beside | {"calls of nodes": calls.run()}
         running = [tasks.create_task(run, name=name) for name, run in runs.items()]
         running.append(tasks.create_task(_log_counts(core, hub, asked), name="counts"))
         serving.write(core.settings.data_dir)
@@ -188,8 +188,9 @@ def _anchors_keeper(core: Core, view: FleetView, hub: SessionHub, certificates: 
     return AnchorsKeeper(core.ledger, core.trust, view, hub.tell_anchors, certificates.follow_keys, core.clock, rng)
 
 
-def _controllers(core: Core, hub: SessionHub, fleet: SeenFleet, teachers: TeacherService) -> dict[str, Any]:
+def _controllers(office: Office, hub: SessionHub, fleet: SeenFleet, teachers: TeacherService) -> dict[str, Any]:
     """What runs beside the listeners, by name."""
+    core = office.core
     rng = random.Random()  # noqa: S311 - jitter
     view, settings = fleet.view, core.settings
     left_out = QuarantinePolicy(settings.quarantine_failures, settings.quarantine_within_s, settings.quarantine_lasts_s)
@@ -207,7 +208,7 @@ def _controllers(core: Core, hub: SessionHub, fleet: SeenFleet, teachers: Teache
     }
     running["webhooks"] = WebhookSender(core.ledger, core.clock, rng).run()
     if settings.auto_loop:
-        running["loop"] = Loop(core, view, rng).run()
+        running["loop"] = Loop(office, view, rng).run()
     return running
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 import sys
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
@@ -20,15 +21,25 @@ from littoral.preparation import Input
 from littoral.probe import Probe
 from littoral.sketch import fit
 from littoral_cloud.app import Core, open_core
+from littoral_cloud.commands.use_case import Office
 from littoral_cloud.federation.participants import waits_for
-from littoral_cloud.federation.run import all_runs, failed, read_run, started, update_run
-from littoral_cloud.releases.catalogue import publish
+from littoral_cloud.federation.run import KIND as RUN
+from littoral_cloud.federation.run import Run, all_runs, failed, read_run, started, update_run
+from littoral_cloud.fleet.drift import CountTable, Inputs, inputs_id
+from littoral_cloud.fleet.ledger import Change, Write, until
+from littoral_cloud.fleet.records import dump
+from littoral_cloud.fleet.view import FleetView
+from littoral_cloud.lineage.find import all_artifacts
+from littoral_cloud.loop import Loop
+from littoral_cloud.releases.catalogue import create_release, publish
+from littoral_cloud.rollouts.seen_fleet import RECORDS
 from littoral_cloud.settings import load_settings
 from littoral_cloud.training.weights import arrays_of, weights_bytes
 from littoral_cloud.trust.people import Role, Scope
 from littoral_node.federation.training import LocalSchedule, train
 from tests.kit.federation import CLASSES, INPUT, SPEC, enrol
 from tests.kit.operators import operators_api
+from tests.kit.patience import PATIENCE_S
 
 SHAPE = (1, 8, 8)
 FILE = b"stands for a model: nothing here runs it"
@@ -198,3 +209,46 @@ async def test_a_run_needs_a_scope_with_its_model_and_nodes(core: Core, tmp_path
         assert (await api.http.post(f"{run}/stop", headers=anywhere)).json()["state"] == "FAILED"
         [line] = [each for each in await core.ledger.audit() if each.action == "run.created"]
         assert line.actor == "ada"
+
+
+async def test_the_loop_starts_a_run_for_nodes_that_drifted_and_settles_where_it_failed(core: Core) -> None:
+    [artifact] = await all_artifacts(core.ledger)
+    await create_release(core.ledger, "corners", [artifact.manifest_digest], "manual", "", core.clock(), actor="test")
+    drifted = Inputs(
+        sketch_id="",
+        baseline=CountTable(np.zeros((1, 2), np.int64)),
+        baseline_examples=0,
+        baseline_full=True,
+        window=CountTable(np.zeros((1, 2), np.int64)),
+        window_examples=0,
+        boot_id="",
+        sequence=0,
+        updated_at=0.0,
+        drifted=True,
+        since=1.0,
+    )
+    gone = Write("inputs", inputs_id("gone", "corners"), dump(drifted), 0)
+    await core.ledger.commit(Change((Write("inputs", inputs_id("n-a", "corners"), dump(drifted), 0), gone)))
+    view = FleetView(core.ledger, {**RECORDS, RUN: Run})
+    loop = Loop(Office(core), view, random.Random(1))
+    running = [asyncio.create_task(view.run()), asyncio.create_task(loop.run())]
+
+    async def started_run() -> Run | None:
+        return next(iter(await all_runs(core.ledger)), None)
+
+    async def settled() -> bool | None:
+        doc = await core.ledger.get("loop", "corners")
+        return True if doc is not None and doc.body["settled"] == ["corners-run-1"] else None
+
+    try:
+        run = await until(core.ledger, (RUN,), started_run, seconds=PATIENCE_S, what="a run")
+        assert (run.run_id, run.origin) == ("corners-run-1", "loop")
+        await update_run(core.ledger, run.run_id, lambda r: failed(r, "too-few-nodes", "", 2.0))
+        assert await until(core.ledger, ("loop",), settled, seconds=PATIENCE_S, what="the loop to settle it")
+    finally:
+        for task in running:
+            task.cancel()
+        ended = await asyncio.gather(*running, return_exceptions=True)
+    assert all(isinstance(each, asyncio.CancelledError) for each in ended)
+    lines = [(line.action, line.actor) for line in await core.ledger.audit() if line.subject == run.run_id]
+    assert lines == [("run.created", "loop"), ("loop.settled", "loop")]

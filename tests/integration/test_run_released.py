@@ -19,8 +19,11 @@ from littoral_cloud.settings import load_settings
 from littoral_cloud.training.schedule import Schedule
 from littoral_cloud.training.train import train_teacher
 from littoral_cloud.training.weights import arrays_of, weights_bytes
+from littoral_cloud.trust.people import Role, Scope
 from tests.kit.federation import finished, small_run
 from tests.kit.images import bars
+from tests.kit.operators import operators_api
+from tests.kit.patience import PATIENCE_S
 
 SPEC = {"name": "compact_cnn", "widths": [4, 8]}
 
@@ -43,7 +46,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     async def fill() -> None:
         async with open_core(load_settings(data_dir=folder)) as core:
             artifact = await publish(core, packaged, core.clock(), weights=base, data=str(folder / "bars.npz"))
-            for run_id, result in (("worse", forgotten), ("same", base)):
+            for run_id, result in (("worse", forgotten), ("forgot", forgotten), ("same", base)):
                 held = small_run(
                     run_id,
                     digest_of(base),
@@ -81,6 +84,21 @@ def test_a_result_worse_than_its_base_is_refused_until_it_is_asked_for(place: Pa
     assert "worse than its base" in err
     # A run has one release: it is not refused a second time.
     assert released(capsys, place, "--run", "worse")[0] == 0
+
+
+@pytest.mark.slow
+async def test_the_coordinator_makes_a_release_in_a_child_process_for_whoever_asks(place: Path) -> None:
+    async with operators_api(place) as api:
+        ada = await api.bearer(Role.OPERATOR, name="ada")
+        other = await api.bearer(Role.OPERATOR, name="otto", scope=Scope(models=("other",)))
+        body = {"worse_too": False}
+        assert (await api.http.post("/api/v1/runs/forgot/release", headers=other, json=body)).status_code == 403
+        refused = await api.http.post("/api/v1/runs/forgot/release", headers=ada, json=body, timeout=PATIENCE_S)
+        assert (refused.status_code, refused.json()["error"]["code"]) == (409, "worse-than-base")
+        made = await api.http.post("/api/v1/runs/forgot/release", headers=ada, json={"worse_too": True}, timeout=PATIENCE_S)
+        assert (made.status_code, made.json()["release"]["run_id"]) == (201, "forgot")
+        [line] = [each for each in await api.core.ledger.audit() if each.details.get("note") == "run forgot"]
+        assert line.actor == "ada"
 
 
 @pytest.mark.slow

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from littoral.errors import BadInput, Conflict, FleetError, NoSpace, NotFound, TooLarge, Unavailable, Untrusted
+from littoral.errors import BadInput, Conflict, FleetError, NoSpace, NotFound, TooLarge, Unavailable, Untrusted, error_of
 
 if TYPE_CHECKING:
     import httpx
@@ -31,12 +31,4 @@ def error_from(answer: httpx.Response) -> FleetError:
         code, message, hint = (str(body[key]) for key in ("code", "message", "hint"))
     except (ValueError, KeyError, TypeError):
         return FleetError(f"the coordinator answered {answer.status_code}: {answer.text[:_MOST_WORDS]!r}")
-    by_status = _BY_STATUS.get(answer.status_code, FleetError)
-    kind = next((each for each in _kinds(FleetError) if each.code == code), by_status)
-    error = kind(message, hint=hint)
-    error.code = code  # type: ignore[misc]  # where this release does not know it
-    return error
-
-
-def _kinds(base: type[FleetError]) -> list[type[FleetError]]:
-    return [base, *(each for direct in base.__subclasses__() for each in _kinds(direct))]
+    return error_of(code, message, hint, otherwise=_BY_STATUS.get(answer.status_code, FleetError))

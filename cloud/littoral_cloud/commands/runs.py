@@ -12,6 +12,7 @@ from littoral_cloud.commands.archived import or_archived
 from littoral_cloud.commands.paging import Page, moment_key, page_of
 from littoral_cloud.commands.use_case import Office, use_case
 from littoral_cloud.federation.evaluation import by_nodes
+from littoral_cloud.federation.making import MadeRelease, make_release
 from littoral_cloud.federation.participants import waits_for
 from littoral_cloud.federation.run import KIND, FinishedRound, Run, all_runs, read_run, sitting_out, stop_run
 from littoral_cloud.federation.start import start_run
@@ -141,6 +142,18 @@ async def stop(office: Office, caller: Caller, *, run_id: str) -> RunShown:
     core = office.core
     caller.needs_model((await read_run(core.ledger, run_id)).model)
     return _shown(await stop_run(core.ledger, run_id, core.clock(), actor=caller.name))
+
+
+@use_case("run.release", Role.OPERATOR)
+async def release(office: Office, caller: Caller, *, run_id: str, worse_too: bool = False) -> MadeRelease:
+    """Makes a release of what a run learnt: exported, measured and signed in a child process. Takes minutes; again: the same one.
+
+    Args:
+        worse_too: also a result that is worse than its base.
+    """
+    run = await read_run(office.core.ledger, run_id)
+    caller.needs_model(run.model)
+    return await make_release(office.core, run_id, actor=caller.name, worse_too=worse_too)
 
 
 async def _waits_for(office: Office, run: Run) -> tuple[str, ...]:

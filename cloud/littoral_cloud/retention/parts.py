@@ -14,12 +14,12 @@ from littoral_cloud.app import Core, audit_archive
 from littoral_cloud.federation.run import KIND as RUN
 from littoral_cloud.fleet import drift
 from littoral_cloud.fleet.ledger import Audit, Change, Doc, Fence, Ledger, Write
+from littoral_cloud.fleet.loop_memory import KIND as LOOP
+from littoral_cloud.fleet.loop_memory import Memory
 from littoral_cloud.fleet.nodes import OF_A_NODE
 from littoral_cloud.fleet.records import load
 from littoral_cloud.fleet.telemetry import KIND as TELEMETRY
 from littoral_cloud.fleet.view import FleetView
-from littoral_cloud.loop import KIND as LOOP
-from littoral_cloud.loop import Memory
 from littoral_cloud.retention import archive
 from littoral_cloud.retention.controller import ACTOR, DAY_S, OwnPart, Part
 from littoral_cloud.retention.ended import EndedView, rollouts_to_archive, runs_to_archive

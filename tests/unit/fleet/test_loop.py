@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from littoral.digest import digest_of
 from littoral_cloud.federation.run import Run, RunState
+from littoral_cloud.fleet.loop_memory import Memory
 from littoral_cloud.fleet.records import Release
 from littoral_cloud.loop import (
     GATHER_S,
     MakeRelease,
-    Memory,
     ModelView,
     Settle,
     StartRollout,

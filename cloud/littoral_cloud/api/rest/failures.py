@@ -12,6 +12,8 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from littoral.errors import BadInput, Changed, Conflict, FleetError, NoSpace, NotFound, TooLarge, Unavailable, Untrusted
+from littoral_cloud.federation.evaluation import WorseThanBase
+from littoral_cloud.federation.run import WrongState
 from littoral_cloud.logs.request_id import request_id
 from littoral_cloud.trust.people import NotSignedIn
 
@@ -32,6 +34,8 @@ HTTP_STATUS: dict[type[FleetError], int] = {
     NotFound: 404,
     Changed: 412,
     Conflict: 409,
+    WorseThanBase: 409,
+    WrongState: 409,
     TooLarge: 413,
     TooOften: 429,
     BadInput: 422,

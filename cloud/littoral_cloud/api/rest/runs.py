@@ -11,6 +11,7 @@ from littoral_cloud.api.rest.paging import AfterQuery, LimitQuery
 from littoral_cloud.commands import runs
 from littoral_cloud.commands.paging import Page
 from littoral_cloud.commands.runs import RunShown
+from littoral_cloud.federation.making import MadeRelease
 from littoral_cloud.federation.terms import RunTerms
 
 router = APIRouter(prefix="/runs", tags=["runs"])
@@ -48,6 +49,16 @@ async def page(here: HereDep, after: AfterQuery = "", limit: LimitQuery = 50) ->
 @router.get("/{run_id}", **needs(runs.show))
 async def show(here: HereDep, run_id: str) -> RunShown:
     return await runs.show(here.office, here.caller, run_id=run_id)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReleaseOfRunRequest:
+    worse_too: bool = False
+
+
+@router.post("/{run_id}/release", status_code=201, **needs(runs.release))
+async def release(here: HereDep, run_id: str, request: ReleaseOfRunRequest) -> MadeRelease:
+    return await runs.release(here.office, here.caller, run_id=run_id, worse_too=request.worse_too)
 
 
 @router.post("/{run_id}/stop", **needs(runs.stop))
