@@ -109,6 +109,14 @@ def seal(payload: bytes, payload_type: str, *keys: Ed25519PrivateKey) -> bytes:
     return json.dumps(envelope, sort_keys=True, separators=(",", ":")).encode()
 
 
+def signers_of(envelope: bytes) -> frozenset[str]:
+    """The key ids that an envelope names; no signature is checked. Raises Untrusted where it is none."""
+    try:
+        return frozenset(str(each["keyid"]) for each in json.loads(envelope)["signatures"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise Untrusted("signature: this is not a signed envelope") from error
+
+
 def unseal(envelope: bytes, payload_type: str, trusted: Mapping[str, bytes]) -> bytes:
     """The payload of an envelope that one of the trusted keys signed.
 

@@ -8,8 +8,10 @@ Rules, in order:
    so that a node that never heard of the new root connects all the same.
 3. The next signing key is introduced by an envelope (DSSE) that names it, signed by the key before it.
 4. Where several were made since, each introduces the one after it; a node follows as far as it gets.
-5. A retired root is dropped only by a node that trusts a later one, which it introduced. Signing keys stay: artifacts that an
-   old one signed are verified at every start.
+5. A retired root is dropped only by a node that trusts a later one, which it introduced.
+6. Signing keys stay, because artifacts that an old one signed are verified at every start, until a later key says in an envelope
+   that one counts no more. Later is what it introduced, itself or by others.
+7. With what is dropped goes all that the message does not list: what a thief introduced with a stolen key.
 
 So who controls the coordinator's database, or a server's certificate, can introduce nothing: that takes the key before.
 
@@ -22,6 +24,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -35,6 +38,7 @@ if TYPE_CHECKING:
     from cryptography import x509
 
 PAYLOAD_TYPE = "application/vnd.littoral.signing-key.v1+json"
+RETIRED_TYPE = "application/vnd.littoral.retired-signing-key.v1+json"
 MOST = 16
 """Roots, introductions or keys that one message may hold."""
 MOST_BYTES = 8192
@@ -51,10 +55,11 @@ class ToldAnchors:
     introductions: tuple[bytes, ...] = ()  # certificates, DER
     retired: tuple[str, ...] = ()  # SHA-256 of roots' DER, hex
     signing_keys: tuple[bytes, ...] = ()  # envelopes
+    retired_keys: tuple[bytes, ...] = ()  # envelopes
 
     def check(self) -> None:
         """Raises BadInput where there is more than one node has to read."""
-        for name in ("authorities", "introductions", "retired", "signing_keys"):
+        for name in ("authorities", "introductions", "retired", "signing_keys", "retired_keys"):
             parts = getattr(self, name)
             if len(parts) > MOST or any(len(part) > MOST_BYTES for part in parts):
                 raise BadInput(f"trust_anchors.{name}: {len(parts)} parts, at most {MOST} of {MOST_BYTES} bytes are read")
@@ -91,10 +96,9 @@ def followed_roots(trusted: Sequence[bytes], told: ToldAnchors) -> tuple[bytes, 
     if told.authorities and told.authorities[-1] not in known:
         named = sha256_fingerprint(told.authorities[-1])[:16]
         raise Untrusted(f"CA {named}: no CA that this node trusts has introduced it", hint="enrol it with a new join line")
-    over = {der for der in known if sha256_fingerprint(der) in told.retired}
-    left = [
-        der for der in known if der not in over or not any(_introduces(roots[der], introductions, roots[new]) for new in known)
-    ]
+    retired = [der for der in known if sha256_fingerprint(der) in told.retired]
+    gone = {der for der in retired if any(_introduces(roots[der], introductions, roots[new]) for new in known)}
+    left = [der for der in known if der not in gone and (not gone or der in told.authorities)]
     order = {der: place for place, der in enumerate(told.authorities)}
     return tuple(sorted(left, key=lambda der: order.get(der, -1)))
 
@@ -149,40 +153,72 @@ def _issued(issuer: x509.Certificate, certificate: x509.Certificate) -> bool:
 
 def introduce_key(public_key: bytes, by: Ed25519PrivateKey) -> bytes:
     """The envelope with which one signing key introduces the next one (raw Ed25519, 32 bytes)."""
+    return seal(_body_of(public_key), PAYLOAD_TYPE, by)
+
+
+def retire_key(public_key: bytes, by: Ed25519PrivateKey) -> bytes:
+    """The envelope with which a later signing key says that an earlier one (raw Ed25519, 32 bytes) counts no more."""
+    return seal(_body_of(public_key), RETIRED_TYPE, by)
+
+
+def _body_of(public_key: bytes) -> bytes:
     body = {"public_key": base64.b64encode(public_key).decode()}
-    return seal(json.dumps(body, sort_keys=True, separators=(",", ":")).encode(), PAYLOAD_TYPE, by)
+    return json.dumps(body, sort_keys=True, separators=(",", ":")).encode()
 
 
-def introduced_key(envelope: bytes, trusted: Mapping[str, bytes]) -> bytes:
-    """The raw Ed25519 key that a trusted one introduces. Raises Untrusted."""
-    payload = unseal(envelope, PAYLOAD_TYPE, trusted)
+def named_key(envelope: bytes, kind: str, trusted: Mapping[str, bytes]) -> bytes:
+    """The raw Ed25519 key that an envelope of PAYLOAD_TYPE or RETIRED_TYPE names. Raises Untrusted."""
+    payload = unseal(envelope, kind, trusted)
     try:
-        raw = base64.b64decode(decoder.decode(IntroducedKey, json_text.parse(payload, "key"), "key").public_key, validate=True)
+        return _raw_in(payload)
     except (BadInput, ValueError) as error:
         raise Untrusted(f"signing key: its introduction is malformed: {error}") from error
+
+
+def _raw_in(payload: bytes) -> bytes:
+    """Raises BadInput, ValueError."""
+    raw = base64.b64decode(decoder.decode(IntroducedKey, json_text.parse(payload, "key"), "key").public_key, validate=True)
     if len(raw) != _KEY_BYTES:
-        raise Untrusted(f"signing key: has {len(raw)} bytes, not {_KEY_BYTES}")
+        raise ValueError(f"{len(raw)} bytes, not {_KEY_BYTES}")
     return raw
 
 
 def followed_keys(trusted: Mapping[str, bytes], told: ToldAnchors) -> dict[str, bytes]:
     """The signing keys that are trusted from now on, raw by key id. Raises Untrusted where none that is trusted introduces the
     newest one in the message."""
-    known, waiting = dict(trusted), list(told.signing_keys)
-    while True:
-        introduced = {envelope: raw for envelope in waiting if (raw := _introduced_key(envelope, known)) is not None}
-        if not introduced:
-            break
-        known |= {key_id_of(raw): raw for raw in introduced.values()}
-        waiting = [envelope for envelope in waiting if envelope not in introduced]
-    if told.signing_keys and told.signing_keys[-1] in waiting:
+    known = dict(trusted)
+    while new := {key_id_of(raw): raw for _, raw in _links(known, told.signing_keys) if key_id_of(raw) not in known}:
+        known |= new
+    links = [(by, key_id_of(raw)) for by, raw in _links(known, told.signing_keys)]
+    if told.signing_keys and _claimed(told.signing_keys[-1]) not in known:
         hint = "enrol it with a new join line"
         raise Untrusted("signing key: none that this node trusts has introduced the newest one", hint=hint)
-    return known
+    gone = {key_id_of(raw) for by, raw in _links(known, told.retired_keys, RETIRED_TYPE) if _is_after(by, key_id_of(raw), links)}
+    listed = {id for link in links for id in link}
+    return {id: raw for id, raw in known.items() if id not in gone and (not gone or id in listed)}
 
 
-def _introduced_key(envelope: bytes, trusted: Mapping[str, bytes]) -> bytes | None:
-    try:
-        return introduced_key(envelope, trusted)
-    except Untrusted:
-        return None
+def _links(known: Mapping[str, bytes], envelopes: Sequence[bytes], kind: str = PAYLOAD_TYPE) -> list[tuple[str, bytes]]:
+    """(the id of a known key that signed, the raw key that the envelope names), of each envelope that a known key signed."""
+    found = []
+    for envelope in envelopes:
+        for id, raw in known.items():
+            with suppress(Untrusted):
+                found.append((id, named_key(envelope, kind, {id: raw})))
+    return found
+
+
+def _claimed(envelope: bytes) -> str:
+    """The id of the key that an envelope names, its signature unchecked; "": it names none."""
+    with suppress(ValueError, KeyError, TypeError, BadInput):
+        payload = base64.b64decode(json.loads(envelope)["payload"], validate=True)
+        return key_id_of(_raw_in(payload))
+    return ""
+
+
+def _is_after(later: str, earlier: str, links: Sequence[tuple[str, str]]) -> bool:
+    """Whether one key was introduced by the other, or by one that it introduced."""
+    after = {earlier}
+    while new := {named for by, named in links if by in after} - after:
+        after |= new
+    return later in after and later != earlier

@@ -271,7 +271,7 @@ async def _listening(
             servicer = EnrolmentServicer(
                 core.ledger,
                 core.trust,
-                core.trust.signing_keys(),
+                core.trust.node_keys,
                 core.trust.seal_time,
                 settings.renew_grace_days * DAY_S,
                 fleet_address,

@@ -13,13 +13,14 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from littoral.errors import Unavailable
+from littoral.errors import Conflict, NotFound, Unavailable
 from littoral.fleet.v1 import hardware_pb2, session_pb2
-from littoral.identity import JoinLine, sha256_fingerprint
+from littoral.identity import JoinLine, seal, sha256_fingerprint
 from littoral_cloud.fleet.anchors import KIND, FleetAnchors, read_anchors
-from littoral_cloud.fleet.ledger import until
-from littoral_cloud.fleet.records import Node, load
-from littoral_cloud.trust.renewal import renew_ca, renew_signing_key
+from littoral_cloud.fleet.ledger import Change, Write, until
+from littoral_cloud.fleet.records import Desired, DesiredModel, Node, dump, load
+from littoral_cloud.releases.signed_by import in_use_by
+from littoral_cloud.trust.renewal import renew_ca, renew_signing_key, retire_signing_key
 from littoral_cloud.trust.store import open_trust
 from littoral_node.certificates.anchors import roots_of
 from littoral_node.certificates.enrol import enrol, presented_chain
@@ -179,6 +180,22 @@ async def test_the_signing_key_is_renewed_and_what_the_old_one_signed_is_verifie
             found = await anchors_once(cloud, lambda found: found.signing_key.key_id == second)
             assert set(identity.signing_keys) == {first, second}
         assert set(folder.identity().signing_keys) == {first, second}
-        opened = open_trust(tmp_path / "cloud", core.clock())
-        opened.follow(found)
-        assert (opened.signing_key_id, set(opened.signing_keys())) == (second, {first, second})
+        core.trust.look_again(core.clock())
+        core.trust.follow(found)
+        assert (core.trust.signing_key_id, set(core.trust.signing_keys())) == (second, {first, second})
+
+        envelope = core.blobs.put(seal(b"{}", "x", open_trust(tmp_path / "cloud", core.clock()).key_of(first)))
+        desired = Desired(models={"m": DesiredModel(manifest_digest=envelope, rollout_id="r", generation=1)})
+        await core.ledger.commit(Change((Write("desired", identity.node_id, dump(desired), None),)))
+        assert await in_use_by(core.ledger, core.blobs, first) == (envelope[:16],)
+        assert await in_use_by(core.ledger, core.blobs, second) == ()
+        with pytest.raises(Conflict, match="is in force, or not yet"):
+            await retire_signing_key(core.ledger, core.trust, second, "me")
+        with pytest.raises(NotFound, match="no signing key is 'zz'"):
+            await retire_signing_key(core.ledger, core.trust, "zz", "me")
+        retired = await retire_signing_key(core.ledger, core.trust, first[:12], "me")
+        async with connected(folder) as identity:
+            await node_once(cloud, identity.node_id, retired.number)
+            assert set(identity.signing_keys) == {second}
+        late = await enrolled(await cloud.join_line(), tmp_path / "late")
+        assert set(late.identity().signing_keys) == {second}

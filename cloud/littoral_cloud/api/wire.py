@@ -60,6 +60,7 @@ def anchors_to(told: ToldAnchors) -> session_pb2.TrustAnchors:
         introductions=told.introductions,
         retired=told.retired,
         signing_keys=told.signing_keys,
+        retired_keys=told.retired_keys,
     )
 
 

@@ -25,6 +25,7 @@ from littoral_cloud.lineage.garbage import LEASE, CollectionPlan, collect, plan,
 from littoral_cloud.lineage.history import Story, story_of
 from littoral_cloud.lineage.tree import history_tree, lines
 from littoral_cloud.releases.parents import roles_of
+from littoral_cloud.releases.signed_by import sign_again
 from littoral_cloud.terminal.output import Format, FormatOption, by_class, emit, worth
 from littoral_cloud.terminal.text import counted, when
 from littoral_cloud.trust.audit_archive import FOLDER
@@ -65,6 +66,18 @@ async def show(core: Core, artifact: ArtifactArgument, format: FormatOption = Fo
         return
     for line in lines(history_tree(story)):
         typer.echo(line, nl=False)
+
+
+@command(app, "sign-again", example="artifact sign-again 3f9a")
+async def sign_again_(core: Core, artifact: ArtifactArgument, format: FormatOption = Format.TABLE) -> None:
+    """Sign an artifact again, with the signing key in force: before the key that signed it is retired.
+
+    It is another artifact with another digest, to be released as any other.
+    """
+    found = find(await all_artifacts(core.ledger), artifact)
+    again = await sign_again(core, core.trust.signing_keys(), found, core.clock(), getpass.getuser())
+    digest = again.manifest_digest
+    emit({"was": found.manifest_digest, "digest": digest} if format == Format.JSON else f"signed {again.name}: {digest}", format)
 
 
 def _as_json(story: Story) -> dict[str, Any]:

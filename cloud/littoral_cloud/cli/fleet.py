@@ -18,11 +18,20 @@ from littoral_cloud.cli.token import seconds
 from littoral_cloud.fleet.anchors import AuthorityRecord, FleetAnchors, SigningKeyRecord, adopted, knowing
 from littoral_cloud.fleet.identity import FleetIdentity, adopt, differing, read_identity
 from littoral_cloud.fleet.records import Node, load
+from littoral_cloud.releases.signed_by import in_use_by
+from littoral_cloud.rollouts.wording import first_of
 from littoral_cloud.settings import CloudSettings, load_settings
 from littoral_cloud.terminal.output import DataDirOption, Format, FormatOption, emit
 from littoral_cloud.terminal.text import when
 from littoral_cloud.trust.given_keys import GivenCa
-from littoral_cloud.trust.renewal import init_ca, init_signing_key, renew_ca, renew_signing_key
+from littoral_cloud.trust.renewal import (
+    init_ca,
+    init_signing_key,
+    named_signing_key,
+    renew_ca,
+    renew_signing_key,
+    retire_signing_key,
+)
 
 app = noun("Show or change which keys and blobs are the fleet's.", "littoral-cloud fleet show")
 
@@ -75,7 +84,8 @@ def _state(each: AuthorityRecord | SigningKeyRecord, anchors: FleetAnchors) -> s
         return "in force"
     if not each.in_force_at:
         return "introduced"
-    return "retired" if isinstance(each, AuthorityRecord) and each.retired_at else "former"
+    gone = each.retired_at if isinstance(each, AuthorityRecord) else each.retirement
+    return "retired" if gone else "former"
 
 
 @app.command("init-ca", epilog="Example: littoral-cloud fleet init-ca --certificate chain.pem --key key.pem")
@@ -141,6 +151,24 @@ async def renew_signing_key_(
     overlap_s = seconds(overlap, "--overlap")
     after = await renew_signing_key(core.ledger, core.trust, core.clock(), overlap_s, getpass.getuser(), public_key)
     _emit_made("signing_key", after.signing_keys[-1].key_id, f"signing-{len(after.signing_keys)}", core, after, format)
+
+
+@command(app, "retire-signing-key", example="fleet retire-signing-key 3f9a0c")
+async def retire_signing_key_(
+    core: Core,
+    key: Annotated[str, typer.Argument(help="The id of a former signing key, or the first characters of it.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Also where nodes lose artifacts that it alone signed.")] = False,
+    format: FormatOption = Format.TABLE,
+) -> None:
+    """Have nodes drop a signing key that was stolen, once the next one is in force and every model was released again."""
+    record = named_signing_key(core.trust.anchors, key)
+    if not yes and (used := await in_use_by(core.ledger, core.blobs, record.key_id)):
+        raise BadInput(
+            f"fleet: nodes use {len(used)} artifacts that it alone signed, and would lose them: {', '.join(first_of(used))}",
+            hint="release these again, roll them out, then retire the key; or give --yes",
+        )
+    await retire_signing_key(core.ledger, core.trust, record.key_id, getpass.getuser())
+    emit({"retired": record.key_id} if format == Format.JSON else f"retired {record.key_id[:16]}: nodes drop it", format)
 
 
 def _emit_made(what: str, id: str, folder: str, core: Core, after: FleetAnchors, format: Format) -> None:

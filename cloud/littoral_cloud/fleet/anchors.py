@@ -2,14 +2,15 @@
 
 A fleet that never renewed either has no such document. Each CA and each signing key goes through
 
-    introduced -> in force -> former -> retired (a CA alone)
+    introduced -> in force -> former -> retired
 
 introduced   the one before it signed for it. Nodes hear of it in their sessions. Nothing is issued or signed with it yet.
 in force     it issues the certificates of servers and nodes, or signs manifests. When every accepted node has reported that it
              knows it, or `overlap_s` after its introduction, if that is sooner.
 former       the CA before, for `overlap_s` more: nodes still believe a server that shows it.
 retired      nodes drop it. What it introduced stays introduced, and the coordinators go on accepting node certificates
-             that it issued: a node counts by the certificate that the ledger names, not by its issuer.
+             that it issued: a node counts by the key that the ledger names, not by its issuer. A signing key is former until
+             an operator retires it, for nodes verify what it signed at every start.
 
 `step` decides; the coordinator that has the key writes (littoral_cloud/trust/controller.py).
 
@@ -25,7 +26,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from littoral.errors import Conflict
+from littoral.errors import Conflict, NotFound
 from littoral.trust_anchors import MOST, ToldAnchors
 from littoral_cloud.fleet.edit import edit
 from littoral_cloud.fleet.ledger import Audit, Doc, Ledger, Write
@@ -71,6 +72,7 @@ class SigningKeyRecord:
 
     public_key: str
     introduction: str = ""  # an envelope (JSON)
+    retirement: str = ""  # an envelope, by which a later one says that it counts no more
     number: int = 0
     introduced_at: float = 0.0
     in_force_at: float = 0.0
@@ -128,6 +130,7 @@ class FleetAnchors:
             introductions=tuple(introductions[-MOST:]),
             retired=tuple(hashlib.sha256(root).hexdigest() for root in roots if self._all_retired(root)),
             signing_keys=tuple(keys[-MOST:]),
+            retired_keys=tuple(each.retirement.encode() for each in self.signing_keys[-MOST:] if each.retirement),
         )
 
     def _all_retired(self, root: bytes) -> bool:
@@ -174,6 +177,18 @@ def with_signing_key(anchors: FleetAnchors, made: SigningKeyRecord, now: float) 
     number = anchors.number + 1
     made = replace(made, number=number, introduced_at=now, in_force_at=0.0)
     return replace(anchors, number=number, signing_keys=(*anchors.signing_keys, made))
+
+
+def with_retired_key(anchors: FleetAnchors, key_id: str, retirement: str) -> FleetAnchors:
+    """Nodes drop this signing key. Raises NotFound, Conflict where it is in force or not yet."""
+    found = next((each for each in anchors.signing_keys if each.key_id == key_id), None)
+    if found is None:
+        raise NotFound(f"fleet: no signing key is {key_id[:16]}", hint="see `littoral-cloud fleet show`")
+    if found == anchors.signing_key or not found.in_force_at:
+        hint = "run `littoral-cloud fleet renew-signing-key`, and wait until the next one is in force"
+        raise Conflict(f"fleet: signing key {key_id[:16]} is in force, or not yet", hint=hint)
+    keys = tuple(replace(each, retirement=retirement) if each == found else each for each in anchors.signing_keys)
+    return replace(anchors, number=anchors.number + 1, signing_keys=keys)
 
 
 def step(anchors: FleetAnchors, now: float, known_by_all: int) -> FleetAnchors:

@@ -5,13 +5,24 @@ A process that is killed between the two leaves a folder that no document names.
 
 from __future__ import annotations
 
+import base64
 from dataclasses import replace
 from pathlib import Path
 
-from littoral.errors import BadInput, Untrusted
+from littoral.errors import BadInput, NotFound, Untrusted
 from littoral.identity import key_id_of
-from littoral.trust_anchors import introduce_key
-from littoral_cloud.fleet.anchors import ID, KIND, FleetAnchors, check_no_next, read_anchors, with_authority, with_signing_key
+from littoral.trust_anchors import introduce_key, retire_key
+from littoral_cloud.fleet.anchors import (
+    ID,
+    KIND,
+    FleetAnchors,
+    SigningKeyRecord,
+    check_no_next,
+    read_anchors,
+    with_authority,
+    with_retired_key,
+    with_signing_key,
+)
 from littoral_cloud.fleet.ledger import Audit, Change, Ledger, Write
 from littoral_cloud.fleet.records import dump
 from littoral_cloud.trust.ca import CertificateAuthority, open_ca
@@ -70,6 +81,32 @@ async def renew_signing_key(
     details = {"in_force": trust.signing_key_id, "overlap_s": overlap_s}
     await _write(ledger, after, generation, Audit("fleet.signing-key-introduced", made.key_id, actor, details))
     return after
+
+
+async def retire_signing_key(ledger: Ledger, trust: Trust, wanted: str, actor: str) -> FleetAnchors:
+    """Nodes drop a former signing key, and all that it introduced but what the fleet has.
+
+    Args:
+        wanted: its id, or the beginning of it.
+
+    Raises NotFound, BadInput where several are meant, Conflict where it is in force, Untrusted where the key in force is missing.
+    """
+    anchors, generation = await _anchors(ledger, trust, trust.anchors.overlap_s)
+    record = named_signing_key(anchors, wanted)
+    retirement = retire_key(base64.b64decode(record.public_key), trust.signing_key).decode()
+    after = with_retired_key(anchors, record.key_id, retirement)
+    await _write(ledger, after, generation, Audit("fleet.signing-key-retired", record.key_id, actor))
+    return after
+
+
+def named_signing_key(anchors: FleetAnchors, wanted: str) -> SigningKeyRecord:
+    """By its id, or the beginning of it. Raises NotFound, BadInput where several are meant."""
+    found = [each for each in anchors.signing_keys if wanted and each.key_id.startswith(wanted.lower())]
+    if not found:
+        raise NotFound(f"fleet: no signing key is {wanted[:64]!r}", hint="see `littoral-cloud fleet show`")
+    if len(found) > 1:
+        raise BadInput(f"fleet: {len(found)} signing keys are {wanted[:64]!r}", hint="give more of the id")
+    return found[0]
 
 
 def init_ca(folder: Path, now: float, given: GivenCa, command: KeyCommand | None) -> tuple[CertificateAuthority, Path]:

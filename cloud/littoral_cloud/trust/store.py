@@ -64,6 +64,8 @@ class Trust:
         self._clock_key: ClockKey | None = None
         self._clock_key_by: tuple[str, ...] = ()
         self._public: dict[str, bytes] = {}
+        self.node_keys: dict[str, bytes] = {}
+        """Those that new nodes trust, as `signing_keys`; a retired one is not among them."""
         self.anchors: FleetAnchors
         self.follow(None)
 
@@ -82,6 +84,10 @@ class Trust:
         self.anchors = anchors or self._from_folder(known)
         told = [base64.b64decode(each.public_key) for each in self.anchors.signing_keys]
         self._public.update((key_id_of(raw), raw) for raw in (*told, *(each.raw for each in self._keys.values())))
+        self.node_keys.clear()
+        self.node_keys.update(
+            (each.key_id, base64.b64decode(each.public_key)) for each in self.anchors.signing_keys if not each.retirement
+        )
 
     def look_again(self, now: float) -> None:
         """Reads what was put into the folder since it was opened. Raises Untrusted."""
@@ -178,6 +184,10 @@ class Trust:
         """In force, or before; oldest first, at least one."""
         known = [each.key_id for each in self.anchors.signing_keys if each.in_force_at]
         return [self._keys[id] for id in known if id in self._keys] or list(self._keys.values())[:1]
+
+    def key_of(self, key_id: str) -> Ed25519PrivateKey:
+        """Raises KeyError where it is not here."""
+        return self._keys[key_id].key
 
     @property
     def signing_key_id(self) -> str:

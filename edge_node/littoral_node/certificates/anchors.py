@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from littoral.errors import FleetError
@@ -25,6 +25,7 @@ def followed(identity: Identity, message: session_pb2.TrustAnchors) -> Identity:
         introductions=tuple(message.introductions),
         retired=tuple(message.retired),
         signing_keys=tuple(message.signing_keys),
+        retired_keys=tuple(message.retired_keys),
     )
     told.check()
     roots = followed_roots(roots_of(identity.ca_pem), told)
@@ -48,6 +49,13 @@ def taken_over(
         log("anchors-not-followed", number=message.number, detail=str(error))
         return after, session_pb2.TrustReport(detail=str(error))
     return after, session_pb2.TrustReport(number=message.number)
+
+
+def believe(keys: dict[str, bytes], wanted: Mapping[str, bytes]) -> None:
+    """Makes `keys` hold what is wanted, in place; a reader in another thread never finds it empty."""
+    keys.update(wanted)
+    for id in keys.keys() - wanted.keys():
+        del keys[id]
 
 
 def roots_of(ca_pem: bytes) -> tuple[bytes, ...]:

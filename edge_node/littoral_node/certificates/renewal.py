@@ -19,7 +19,7 @@ import grpc.aio
 from littoral.backoff import Backoff
 from littoral.errors import FleetError, NotAccepted, NotFound, Revoked, Unavailable
 from littoral.fleet.v1 import session_pb2
-from littoral_node.certificates.anchors import taken_over
+from littoral_node.certificates.anchors import believe, taken_over
 from littoral_node.certificates.asking import DIRECT, come_back, next_certificate
 from littoral_node.identity.folder import NodeFolder
 from littoral_node.identity.identity import FoundIdentity, Identity, Life, life_of
@@ -224,7 +224,7 @@ class CertificateRenewal:
         """Takes over the CAs and signing keys of the fleet, and gives the report of it."""
         assert self.identity is not None  # a session is open
         self.identity, report = taken_over(self.identity, message, self._folder.keep_identity, self._log)
-        self.signing_keys.update(self.identity.signing_keys)
+        believe(self.signing_keys, self.identity.signing_keys)
         return report
 
     def _not_renewed(self, wait_s: float, why: str) -> None:
@@ -259,8 +259,7 @@ class CertificateRenewal:
     def _take(self, found: FoundIdentity) -> None:
         self.identity, self._damage = found.identity, found.damage
         self.node_id, self.node_name = found.node_id, found.node_name
-        self.signing_keys.clear()
-        self.signing_keys.update(found.signing_keys)
+        believe(self.signing_keys, found.signing_keys)
         self.life = None
         if found.identity is None:
             return

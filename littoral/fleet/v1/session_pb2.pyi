@@ -245,18 +245,20 @@ class Refusal(_message.Message):
     def __init__(self, reason: _Optional[_Union[RefusalReason, str]] = ..., detail: _Optional[str] = ..., retry_after_s: _Optional[float] = ..., protocol_min: _Optional[int] = ..., protocol_max: _Optional[int] = ...) -> None: ...
 
 class TrustAnchors(_message.Message):
-    __slots__ = ("number", "authorities", "introductions", "retired", "signing_keys")
+    __slots__ = ("number", "authorities", "introductions", "retired", "signing_keys", "retired_keys")
     NUMBER_FIELD_NUMBER: _ClassVar[int]
     AUTHORITIES_FIELD_NUMBER: _ClassVar[int]
     INTRODUCTIONS_FIELD_NUMBER: _ClassVar[int]
     RETIRED_FIELD_NUMBER: _ClassVar[int]
     SIGNING_KEYS_FIELD_NUMBER: _ClassVar[int]
+    RETIRED_KEYS_FIELD_NUMBER: _ClassVar[int]
     number: int
     authorities: _containers.RepeatedScalarFieldContainer[bytes]
     introductions: _containers.RepeatedScalarFieldContainer[bytes]
     retired: _containers.RepeatedScalarFieldContainer[str]
     signing_keys: _containers.RepeatedScalarFieldContainer[bytes]
-    def __init__(self, number: _Optional[int] = ..., authorities: _Optional[_Iterable[bytes]] = ..., introductions: _Optional[_Iterable[bytes]] = ..., retired: _Optional[_Iterable[str]] = ..., signing_keys: _Optional[_Iterable[bytes]] = ...) -> None: ...
+    retired_keys: _containers.RepeatedScalarFieldContainer[bytes]
+    def __init__(self, number: _Optional[int] = ..., authorities: _Optional[_Iterable[bytes]] = ..., introductions: _Optional[_Iterable[bytes]] = ..., retired: _Optional[_Iterable[str]] = ..., signing_keys: _Optional[_Iterable[bytes]] = ..., retired_keys: _Optional[_Iterable[bytes]] = ...) -> None: ...
 
 class TrustReport(_message.Message):
     __slots__ = ("number", "detail")

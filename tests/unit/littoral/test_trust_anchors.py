@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from littoral.errors import BadInput, Untrusted
 from littoral.identity import certificate_request, key_id_of, new_node_key, seal, sha256_fingerprint
-from littoral.trust_anchors import MOST, PAYLOAD_TYPE, ToldAnchors, followed_keys, followed_roots, introduce_key
+from littoral.trust_anchors import MOST, PAYLOAD_TYPE, ToldAnchors, followed_keys, followed_roots, introduce_key, retire_key
 from littoral_cloud.trust.ca import CertificateAuthority, new_root
 
 NOW = 1_800_000_000.0
@@ -140,3 +140,54 @@ def test_a_malformed_introduction_of_a_key_is_refused(payload: bytes) -> None:
     told = ToldAnchors(number=1, signing_keys=(seal(payload, PAYLOAD_TYPE, mine),))
     with pytest.raises(Untrusted, match="has introduced the newest one"):
         followed_keys({key_id_of(public): public}, told)
+
+
+class Keys:
+    """Signing keys that were made one after another."""
+
+    def __init__(self, number: int) -> None:
+        self.private = [Ed25519PrivateKey.generate() for _ in range(number)]
+        self.raw = [key.public_key().public_bytes_raw() for key in self.private]
+        self.envelopes = tuple(introduce_key(new, by) for by, new in zip(self.private, self.raw[1:], strict=False))
+
+    def known(self, *places: int) -> dict[str, bytes]:
+        return {key_id_of(self.raw[place]): self.raw[place] for place in places}
+
+    def told(self, *retired: bytes) -> ToldAnchors:
+        return ToldAnchors(number=1, signing_keys=self.envelopes, retired_keys=retired)
+
+
+def test_a_later_signing_key_retires_an_earlier_one_and_what_a_thief_introduced_with_it() -> None:
+    keys, thief = Keys(3), Ed25519PrivateKey.generate()
+    stolen = retire_key(keys.raw[0], keys.private[2])
+    assert followed_keys(keys.known(0), keys.told(stolen)) == keys.known(1, 2)
+    assert followed_keys(keys.known(0, 1, 2), keys.told(stolen)) == keys.known(1, 2)
+    assert followed_keys(keys.known(1, 2), keys.told(stolen)) == keys.known(1, 2)
+    theirs = thief.public_key().public_bytes_raw()
+    with_theirs = keys.known(0, 1, 2) | {key_id_of(theirs): theirs}
+    assert followed_keys(with_theirs, keys.told(stolen)) == keys.known(1, 2)
+    assert followed_keys(with_theirs, keys.told()) == with_theirs
+
+
+def test_an_earlier_signing_key_and_a_stranger_retire_nothing() -> None:
+    keys, stranger = Keys(3), Ed25519PrivateKey.generate()
+    for envelope in (
+        retire_key(keys.raw[2], keys.private[0]),
+        retire_key(keys.raw[1], keys.private[1]),
+        retire_key(keys.raw[0], stranger),
+        introduce_key(keys.raw[0], keys.private[2]),
+        b"no envelope",
+    ):
+        assert followed_keys(keys.known(0, 1, 2), keys.told(envelope)) == keys.known(0, 1, 2)
+
+
+def test_a_node_that_enrolled_after_the_retirement_follows_without_the_key_before() -> None:
+    keys = Keys(2)
+    assert followed_keys(keys.known(1), keys.told(retire_key(keys.raw[0], keys.private[1]))) == keys.known(1)
+
+
+def test_a_retired_root_takes_with_it_what_a_thief_introduced(line: Line) -> None:
+    _, theirs = new_root(NOW, line.authorities[0].certificate.subject)
+    trusted = [*line.roots, der(theirs)]
+    assert followed_roots(trusted, line.told(retired=1)) == line.roots[1:]
+    assert set(followed_roots(trusted, line.told())) == set(trusted)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from littoral.digest import digest_of
-from littoral.errors import BadInput, NotFound
+from littoral.errors import BadInput, Conflict, NotFound, Untrusted
 from littoral.manifest import File, Manifest, Output
 from littoral.preparation import Input
 from littoral.probe import Probe
@@ -24,7 +24,9 @@ from littoral_cloud.releases.catalogue import (
     read_release,
     release_of_run,
 )
+from littoral_cloud.releases.signed_by import sign_again
 from littoral_cloud.store.blobs import BlobFolder
+from littoral_cloud.trust.renewal import renew_signing_key
 from littoral_cloud.trust.store import Trust, open_trust
 
 pytest_plugins = ("tests.kit.redis",)
@@ -88,6 +90,22 @@ async def test_publishing_again_changes_nothing_but_adds_weights_that_were_missi
     assert second == replace(first, weights=digest_of(b"weights"), data="mnist")
     assert await read_artifact(core.ledger, first.manifest_digest) == second
     assert len(await core.ledger.audit()) == 1
+
+
+async def test_an_artifact_is_signed_again_by_the_next_key(core: Core, tmp_path: Path) -> None:
+    first = await publish(core, packaged(), 5.0, weights=b"weights")
+    with pytest.raises(Conflict, match="has signed it already"):
+        await sign_again(core, core.trust.signing_keys(), first, 9.0, "me")
+    old = core.trust.signing_key_id
+    await renew_signing_key(core.ledger, core.trust, 1.0, 0.0, "me")
+    both = open_trust(tmp_path, 1.0)  # without the ledger, the newest is in force
+    again = await sign_again(replace(core, trust=both), both.signing_keys(), first, 9.0, "me")
+    assert again == replace(first, manifest_digest=again.manifest_digest, created_at=9.0)
+    assert await read_artifact(core.ledger, again.manifest_digest) == again
+    new = {id: raw for id, raw in both.signing_keys().items() if id != old}
+    assert Manifest.open(core.blobs.read(again.manifest_digest), new) == packaged().manifest
+    with pytest.raises(Untrusted):
+        Manifest.open(core.blobs.read(first.manifest_digest), new)
 
 
 async def test_files_that_are_not_what_the_manifest_says_are_refused(core: Core) -> None:
