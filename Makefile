@@ -75,7 +75,7 @@ proto-check: $(STAMP)
 	@$(BIN)/python -m grpc_tools.protoc -I proto --python_out=build/proto --pyi_out=build/proto --grpc_python_out=build/proto $(PROTOS)
 	@for room in fleet inference; do diff -r -x __init__.py -x __pycache__ build/proto/littoral/$$room littoral/$$room || exit 1; done || { echo "generated code is stale: run 'make proto'" >&2; exit 1; }
 
-bench: bench-drift bench-factory bench-search bench-baseline bench-edge bench-fleet bench-gates bench-simulated-bad bench-simulated-good  ## every benchmark, to bench/results/ and docs/benchmarks.md
+bench: bench-drift bench-factory bench-search bench-baseline bench-edge bench-fleet bench-operators bench-gates bench-simulated-bad bench-simulated-good  ## every benchmark, to bench/results/ and docs/benchmarks.md
 
 bench-gates: $(STAMP)  ## the gates of rollouts: simulated rollouts of good and bad releases to 10,000 nodes; two minutes
 	$(BIN)/python -m bench.gates
@@ -127,6 +127,14 @@ $(FLEET:%=bench-fleet-%): bench-fleet-%: $(STAMP)
 	$(BIN)/python -m bench.fleet $* $(if $(NODES),--nodes $(NODES))
 	$(BIN)/python docs/write_benchmarks.py
 
+OPERATORS := api page revocation
+
+bench-operators: $(OPERATORS:%=bench-operators-%)  ## the operator API and the page: 200 requests a second, 10,000 nodes in Chromium, 500 nodes revoked
+
+$(OPERATORS:%=bench-operators-%): bench-operators-%: $(STAMP)
+	$(BIN)/python -m bench.operators $*
+	$(BIN)/python docs/write_benchmarks.py
+
 chaos: $(STAMP)  ## 300 faults against a fleet, drawn by a seed; what was lost. PARTS=1: 50 of them now, the next call goes on
 	$(BIN)/python -m bench.chaos --faults 300 --seed 1 $(if $(PARTS),--parts $(PARTS)); code=$$?; $(BIN)/python docs/write_benchmarks.py; exit $$code
 
@@ -147,4 +155,4 @@ bench-federated: $(STAMP)  ## the federated recipe on drifted shards; prints its
 clean:  ## remove what was made; keeps .venv
 	rm -rf build dist out .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
-.PHONY: help install constraints demo test test-slow test-unit test-durations lint $(LINT) proto bench bench-baseline bench-drift bench-gates bench-simulated-bad bench-simulated-good bench-federated bench-factory bench-factory-full $(FACTORY:%=bench-factory-%) bench-search $(SEARCH:%=bench-search-%) bench-edge $(EDGE:%=bench-edge-%) bench-fleet $(FLEET:%=bench-fleet-%) chaos check-provider clean
+.PHONY: help install constraints demo test test-slow test-unit test-durations lint $(LINT) proto bench bench-baseline bench-drift bench-gates bench-simulated-bad bench-simulated-good bench-federated bench-factory bench-factory-full $(FACTORY:%=bench-factory-%) bench-search $(SEARCH:%=bench-search-%) bench-edge $(EDGE:%=bench-edge-%) bench-fleet $(FLEET:%=bench-fleet-%) bench-operators $(OPERATORS:%=bench-operators-%) chaos check-provider clean
