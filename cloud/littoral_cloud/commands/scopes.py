@@ -1,4 +1,4 @@
-"""What a scope with labels means for what concerns many nodes at once (docs/decisions/0058-a-scope-narrows-a-rollout.md).
+"""What a scope with labels means for what concerns many nodes at once (docs/decisions/0059-a-scope-narrows-a-rollout.md).
 
 Rules, in order:
 
