@@ -3,26 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from littoral.budget import ESTIMATE
 from littoral.errors import BadInput
-from littoral_cloud.app import Core
+from littoral.metric import Metric
 from littoral_cloud.cli.command import command
 from littoral_cloud.cli.node_admission import NodeArgument, add_admission
 from littoral_cloud.cli.noun import noun
 from littoral_cloud.client.fleet_client import FleetClient, part
 from littoral_cloud.commands.paging import cursor
-from littoral_cloud.fleet.nodes import names_of
 from littoral_cloud.terminal.output import Format, FormatOption, by_class, emit, emit_parts, notice, worth
 from littoral_cloud.terminal.text import when
-
-if TYPE_CHECKING:
-    from littoral_cloud.rollouts.artifact_choice import Row
-    from littoral_cloud.rollouts.explain import Explained
 
 app = noun("Manage the nodes of the fleet.", "littoral-cloud node explain camera")
 
@@ -114,7 +107,7 @@ async def end_quarantine(fleet: FleetClient, node: NodeArgument, format: FormatO
 
 @command(app, example="node explain camera --model digits")
 async def explain(
-    core: Core,
+    fleet: FleetClient,
     node: NodeArgument,
     model: Annotated[str | None, typer.Option(help="Only this model.")] = None,
     format: FormatOption = Format.TABLE,
@@ -123,53 +116,48 @@ async def explain(
 
     A ~ before an energy: estimated from processor time. Budgets ignore estimates.
     """
-    from littoral_cloud.rollouts.explain import explain_node
-
-    found = await explain_node(core.ledger, node, model)
+    found = await fleet.get(f"/nodes/{part(node)}/candidates", model=model)
     if format == Format.JSON:
-        emit({name: [_candidate(row, of) for row in of.rows] for name, of in found.items()}, format)
+        emit({name: [_candidate(each, of) for each in of["candidates"]] for name, of in found.items()}, format)
         return
-    names = await names_of(core.ledger, (row.measured_on for of in found.values() for row in of.rows if row.measured_on))
     for name, of in found.items():
-        holds = f" ({', '.join(of.conditions)})" if of.conditions else ""
-        emit(f"{name}: {of.release or 'no release yet'}; budget: {str(of.budget) or 'no limits'}{holds}")
-        if of.remark:
-            emit(of.remark)
-        emit([_line(row, of, names, format) for row in of.rows], empty="no candidates")
-        for row in of.rows:
-            for note in row.notes:
-                emit(f"{row.name}: {note}")
+        holds = f" ({', '.join(of['conditions'])})" if of["conditions"] else ""
+        emit(f"{name}: {of['release'] or 'no release yet'}; budget: {of['budget'] or 'no limits'}{holds}")
+        if of["remark"]:
+            emit(of["remark"])
+        emit([_line(each, format) for each in of["candidates"]], empty="no candidates")
+        for each in of["candidates"]:
+            for note in each["row"]["notes"]:
+                emit(f"{each['row']['name']}: {note}")
 
 
-def _candidate(row: Row, of: Explained) -> dict[str, Any]:
+def _candidate(each: Mapping[str, Any], of: Mapping[str, Any]) -> dict[str, Any]:
     """All fields, for programs."""
-    about = {"budget": str(of.budget), "conditions": list(of.conditions), "release": of.release, "remark": of.remark}
-    return {
-        **asdict(row),
-        "energy_estimated": row.energy_source == ESTIMATE,
-        "serving": row.manifest_digest == of.serving,
-        **about,
-    }
+    about = {name: of[name] for name in ("budget", "conditions", "release", "remark")}
+    return {**each["row"], "energy_estimated": each["energy_estimated"], "serving": each["serving"], **about}
 
 
-def _line(row: Row, of: Explained, names: Mapping[str, str], format: Format) -> dict[str, Any]:
-    estimated = "~" if row.energy_source == ESTIMATE else ""
-    by = row.measured_by if row.measured_by != "its class" else f"its class, {names.get(row.measured_on, row.measured_on)}"
+def _line(each: Mapping[str, Any], format: Format) -> dict[str, Any]:
+    row = each["row"]
+    estimated = "~" if each["energy_estimated"] else ""
+    by = row["measured_by"] if row["measured_by"] != "its class" else f"its class, {each['measured_on']}"
+    metric = Metric(**row["metric"]) if row["metric"] is not None else None
+    worst = (row["worst_label"], row["worst_class"]) if row["worst_class"] is not None else None
     return {
-        "candidate": row.name,
-        "runtime": row.runtime,
-        **worth(row.accuracy, row.metric, format, classes=row.class_accuracy),
-        **by_class((row.worst_label, row.worst_class) if row.worst_class is not None else None, row.class_accuracy, format),
-        "bytes": row.artifact_bytes,
-        "p50_ms": row.p50_ms,
-        "p95_ms": row.latency_ms,
-        "p99_ms": row.p99_ms,
-        "rss_bytes": row.peak_rss_bytes,
-        "energy_mj": None if row.energy_mj is None else f"{estimated}{row.energy_mj:.4g}",
+        "candidate": row["name"],
+        "runtime": row["runtime"],
+        **worth(row["accuracy"], metric, format, classes=row["class_accuracy"]),
+        **by_class(worst, row["class_accuracy"], format),
+        "bytes": row["artifact_bytes"],
+        "p50_ms": row["p50_ms"],
+        "p95_ms": row["latency_ms"],
+        "p99_ms": row["p99_ms"],
+        "rss_bytes": row["peak_rss_bytes"],
+        "energy_mj": None if row["energy_mj"] is None else f"{estimated}{row['energy_mj']:.4g}",
         "measured_by": by,
-        "chosen": row.chosen,
-        "serves": row.manifest_digest == of.serving,
-        "why_not": row.why_not,
+        "chosen": row["chosen"],
+        "serves": each["serving"],
+        "why_not": row["why_not"],
     }
 
 

@@ -277,8 +277,8 @@ async def archive(
     _needs_everything(caller)
     if (before is None) == (older_than_s is None):
         raise BadInput("before: give before or older_than_s, and not both", hint="like older_than_s 7776000")
-    if to and caller.id:
-        raise Denied("to: only the user of the coordinator's own machine names a folder", hint="leave it out")
+    if to:
+        caller.needs_own_machine("to")
     core = office.core
     made = audit_archive(core, Path(to) if to else None)
     until = before if before is not None else core.clock() - (older_than_s or 0.0)

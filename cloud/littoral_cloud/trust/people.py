@@ -81,6 +81,11 @@ class Caller:
         if not self.scope.has_node(labels):
             raise self._outside(f"node {name}")
 
+    def needs_own_machine(self, field: str) -> None:
+        """Raises Denied where the caller is not the user of the coordinator's own machine: files of that machine are named."""
+        if self.id:
+            raise Denied(f"{field}: only the user of the coordinator's own machine names files there", hint="leave it out")
+
     def _outside(self, what: str) -> Denied:
         return Denied(f"{what}: is outside of the scope of {self.name}: {self.scope}", hint="ask an admin for a wider scope")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -10,7 +11,8 @@ from fastapi import APIRouter, Query
 from littoral.errors import BadInput
 from littoral_cloud.api.rest.access import HereDep, needs
 from littoral_cloud.api.rest.paging import AfterQuery, LimitQuery
-from littoral_cloud.commands import nodes
+from littoral_cloud.commands import candidates, nodes
+from littoral_cloud.commands.candidates import ModelOnNode
 from littoral_cloud.commands.nodes import NodeFilter, NodeOrder, NodePage, NodeShown
 
 router = APIRouter(prefix="/nodes", tags=["nodes"])
@@ -34,6 +36,11 @@ async def page(
 @router.get("/{node}", **needs(nodes.show))
 async def show(here: HereDep, node: str) -> NodeShown:
     return await nodes.show(here.office, here.caller, node=node)
+
+
+@router.get("/{node}/candidates", **needs(candidates.explain))
+async def explain(here: HereDep, node: str, model: str = "") -> Mapping[str, ModelOnNode]:
+    return await candidates.explain(here.office, here.caller, node=node, model=model)
 
 
 @router.post("/{node}/decommission", **needs(nodes.decommission))
