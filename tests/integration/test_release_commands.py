@@ -67,7 +67,7 @@ def test_from_an_artifact_to_a_rollout_and_its_abort(digest: str, capsys: pytest
         error = capsys.readouterr().err
         bad = "must be a finite number" if value == "nan" else f"{float(value):g} must lie between 0 and"
         assert f"{option}: {bad}" in error
-        assert f"hint: like {option} " in error
+        assert value == "nan" or f"hint: like {option} " in error
     assert execute(["rollout", "start", "digits-1", "--waves", "9" * 20]) == 2
     assert "--waves: " in capsys.readouterr().err
     assert execute(["run", "start", "--no-such-option", "--format", "json"]) == 2

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -46,12 +47,19 @@ def command(
     return add
 
 
+@asynccontextmanager
+async def fleet_of(data_dir: Path | None, *, makes: bool = False, stranger: bool = False) -> AsyncIterator[FleetClient]:
+    """The operator API that a command asks. `data_dir`: its option. Raises as `fleet_client`."""
+    by_flag = data_dir is not None or click.get_current_context().find_root().params.get("data_dir") is not None
+    settings = load_settings(data_dir=data_dir)
+    async with fleet_client(settings, folder_by_flag=by_flag, makes=makes, stranger=stranger) as fleet:
+        yield fleet
+
+
 def _for_typer(function: Callable[..., Awaitable[None]], makes: bool, stranger: bool) -> Callable[..., None]:
     async def work(data_dir: Path | None, given: dict[str, object]) -> None:
-        settings = load_settings(data_dir=data_dir)
         if first.annotation is FleetClient:
-            by_flag = data_dir is not None or click.get_current_context().find_root().params.get("data_dir") is not None
-            async with fleet_client(settings, folder_by_flag=by_flag, makes=makes, stranger=stranger) as fleet:
+            async with fleet_of(data_dir, makes=makes, stranger=stranger) as fleet:
                 try:
                     await function(fleet, **given)
                 except BadInput as error:
@@ -60,7 +68,7 @@ def _for_typer(function: Callable[..., Awaitable[None]], makes: bool, stranger: 
         else:
             from littoral_cloud.app import open_existing
 
-            async with open_existing(settings) as core:
+            async with open_existing(load_settings(data_dir=data_dir)) as core:
                 await function(core, **given)
 
     def run(data_dir: Path | None, **given: object) -> None:

@@ -5,22 +5,21 @@ from __future__ import annotations
 import asyncio
 import getpass
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from littoral.errors import BadInput, NotFound
+from littoral.errors import BadInput
 from littoral_cloud.app import Core, open_core, open_existing
-from littoral_cloud.cli.command import command
+from littoral_cloud.cli.command import command, fleet_of
+from littoral_cloud.cli.figures import metric_of, worst_class_of
 from littoral_cloud.cli.noun import noun
+from littoral_cloud.client.fleet_client import FleetClient, part
 from littoral_cloud.fleet.names import checked_name
 from littoral_cloud.fleet.records import Release
-from littoral_cloud.lineage.find import all_artifacts, find
-from littoral_cloud.releases.catalogue import all_releases, create_release, read_artifact, read_release
-from littoral_cloud.rollouts.back import release_before, serving_nodes, withdraw_everywhere
 from littoral_cloud.settings import CloudSettings, load_settings
 from littoral_cloud.terminal.output import (
     DataDirOption,
@@ -71,7 +70,7 @@ def create(
     elif run is not None:
         asyncio.run(_from_run(settings, run, format, yes=yes))
     else:
-        asyncio.run(_from_artifacts(settings, artifact or [], note, format))
+        asyncio.run(_from_artifacts(data_dir, artifact or [], note, format))
 
 
 async def _from_run(settings: CloudSettings, run_id: str, format: Format, *, yes: bool) -> None:
@@ -81,7 +80,7 @@ async def _from_run(settings: CloudSettings, run_id: str, format: Format, *, yes
     async with open_existing(settings) as core:
         run = await read_run(core.ledger, run_id)
         release = await release_run(core, run, core.clock(), actor=getpass.getuser(), tell=notice, worse_too=yes)
-        await _print_release(core, release, format)
+        await _printed(core, release, format)
 
 
 async def _from_weights(
@@ -108,18 +107,19 @@ async def _from_weights(
             actor=getpass.getuser(),
             tell=notice,
         )
-        await _print_release(core, release, format)
+        await _printed(core, release, format)
 
 
-async def _from_artifacts(settings: CloudSettings, digests: Sequence[str], note: str, format: Format) -> None:
-    async with open_existing(settings) as core:
-        known = await all_artifacts(core.ledger)
-        artifacts = [find(known, digest) for digest in digests]
-        found = [artifact.manifest_digest for artifact in artifacts]
-        release = await create_release(
-            core.ledger, artifacts[0].model, found, "manual", note, core.clock(), actor=getpass.getuser()
-        )
-        await _print_release(core, release, format)
+async def _printed(core: Core, release: Release, format: Format) -> None:
+    from littoral_cloud.commands.releases import detail_of
+    from littoral_cloud.commands.use_case import Office
+
+    print_release(asdict(await detail_of(Office(core), release)), format)
+
+
+async def _from_artifacts(data_dir: Path | None, artifacts: Sequence[str], note: str, format: Format) -> None:
+    async with fleet_of(data_dir) as fleet:
+        print_release(await fleet.post("/releases", {"artifacts": list(artifacts), "note": note}), format)
 
 
 def _architecture(text: str) -> dict[str, Any]:
@@ -135,66 +135,62 @@ def _architecture(text: str) -> dict[str, Any]:
 
 
 @command(app, "list", example="release list --format json")
-async def list_(core: Core, format: FormatOption = Format.TABLE) -> None:
+async def list_(fleet: FleetClient, format: FormatOption = Format.TABLE) -> None:
     """List all releases, oldest first."""
-    shown = asdict if format == Format.JSON else _row
-    emit([shown(release) for release in await all_releases(core.ledger)], format, columns=_COLUMNS, empty="no releases")
+    found = await fleet.every("/releases")
+    emit(found if format == Format.JSON else [_row(each) for each in found], format, columns=_COLUMNS, empty="no releases")
 
 
 @command(app, example="release show digits-1")
-async def show(core: Core, release: ReleaseArgument, format: FormatOption = Format.TABLE) -> None:
+async def show(fleet: FleetClient, release: ReleaseArgument, format: FormatOption = Format.TABLE) -> None:
     """Show a release and its artifacts."""
-    await _print_release(core, await read_release(core.ledger, release), format)
+    print_release(await fleet.get(f"/releases/{part(release)}"), format)
 
 
 @command(app, "withdraw", example="release withdraw digits-2 --why 'blind to sevens'")
 async def withdraw_(
-    core: Core,
+    fleet: FleetClient,
     release: ReleaseArgument,
     why: Annotated[str, typer.Option(help="The reason, for people and the audit trail.")],
     format: FormatOption = Format.TABLE,
 ) -> None:
     """Withdraw a release and stop its rollouts. Nodes that serve it continue; see rollout back."""
-    if not why.strip():
-        raise BadInput("--why: is empty", hint="--why 'blind to sevens'")
-    withdrawn, stopped = await withdraw_everywhere(core.ledger, release, why, getpass.getuser())
-    serving = await serving_nodes(core.ledger, withdrawn)
-    emit({**_row(withdrawn), "rollouts_stopped": list(stopped), "served_by": serving}, format)
+    gone = await fleet.post(f"/releases/{part(release)}/withdraw", {"why": why})
+    serving, model = gone["served_by"], gone["release"]["model"]
+    emit({**_row(gone["release"]), "rollouts_stopped": gone["rollouts_stopped"], "served_by": serving}, format)
     if not serving or format == Format.JSON:
         return
-    try:
-        await release_before(core.ledger, withdrawn.model)
-        way_back = f"littoral-cloud rollout back {withdrawn.model}"
-    except NotFound as error:
-        way_back = f"{error.message}: release another, and roll it out"
+    way_back = f"littoral-cloud rollout back {model}"
+    if gone["release_before"] is None:
+        way_back = f"{gone['why_none']}: release another, and roll it out"
     emit(f"nodes that still serve it: {len(serving)}; next: {way_back}")
 
 
-async def _print_release(core: Core, release: Release, format: Format) -> None:
-    artifacts = [await read_artifact(core.ledger, digest) for digest in release.artifacts]
+def print_release(found: Mapping[str, Any], format: Format) -> None:
+    artifacts = found["artifacts"]
     rows = [
         {
-            "name": a.name,
-            "runtime": a.runtime,
-            **worth(a.accuracy, a.metric, format, classes=a.class_accuracy),
-            **by_class(a.worst_class, a.class_accuracy, format),
-            "bytes": a.artifact_bytes,
-            "digest": a.manifest_digest,
-            **remarked(a.remarks, format),
+            "name": a["name"],
+            "runtime": a["runtime"],
+            **worth(a["accuracy"], metric_of(a["metric"]), format, classes=a["class_accuracy"]),
+            **by_class(worst_class_of(a["class_accuracy"]), a["class_accuracy"], format),
+            "bytes": a["artifact_bytes"],
+            "digest": a["manifest_digest"],
+            **remarked(a["remarks"], format),
         }
         for a in artifacts
     ]
-    emit_remarks((a.name, a.remarks) for a in artifacts)
-    emit_parts(_row(release), "artifacts", rows, format)
+    emit_remarks((a["name"], a["remarks"]) for a in artifacts)
+    emit_parts(_row(found["release"]), "artifacts", rows, format)
 
 
-def _row(release: Release) -> dict[str, Any]:
+def _row(release: Mapping[str, Any]) -> dict[str, Any]:
     return {
-        "id": release.release_id,
-        "model": release.model,
-        "kind": release.kind,
-        "artifacts": len(release.artifacts),
-        "created": when(release.created_at),
-        "note": release.note,
-        "withdrawn": release.withdrawn,
+        "id": release["release_id"],
+        "model": release["model"],
+        "kind": release["kind"],
+        "artifacts": len(release["artifacts"]),
+        "created": when(release["created_at"]),
+        "note": release["note"],
+        "withdrawn": release["withdrawn"],
     }

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from littoral.errors import BadInput, Conflict, FleetError, NoSpace, NotFound, TooLarge, Unavailable, Untrusted, error_of
+from littoral.errors import (
+    BadInput,
+    Conflict,
+    FleetError,
+    NoSpace,
+    NotFound,
+    RuntimeFailure,
+    TooLarge,
+    Unavailable,
+    Untrusted,
+    error_of,
+)
 
 if TYPE_CHECKING:
     import httpx
@@ -18,6 +29,7 @@ _BY_STATUS: dict[int, type[FleetError]] = {
     412: Conflict,
     413: TooLarge,
     422: BadInput,
+    424: RuntimeFailure,
     503: Unavailable,
     507: NoSpace,
 }

@@ -24,6 +24,7 @@ from littoral_cloud.lineage.tree import Branch, history_tree
 from littoral_cloud.local.how_to_ask import how_to_ask
 from littoral_cloud.local.snippets import Where
 from littoral_cloud.releases.parents import roles_of
+from littoral_cloud.releases.signed_by import sign_again
 from littoral_cloud.terminal.text import when
 from littoral_cloud.trust.audit_archive import FOLDER
 from littoral_cloud.trust.people import Caller, Role
@@ -89,6 +90,15 @@ class CheckedArtifact:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SignedAgain:
+    """Manifest digests: of the artifact that it was, and of the one that it is now."""
+
+    name: str
+    was: str
+    digest: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HowToAsk:
     words: str
 
@@ -148,6 +158,14 @@ async def diff(office: Office, caller: Caller, *, before: str, after: str) -> Ar
     keys = core.trust.signing_keys()
     old, new = (Manifest.open(core.blobs.read(each.manifest_digest), keys) for each in (a, b))
     return ArtifactDifferences(before=a, after=b, changes=tuple(differences(old, new)))
+
+
+@use_case("artifact.sign-again", Role.ADMIN)
+async def signed_again(office: Office, caller: Caller, *, artifact: str) -> SignedAgain:
+    """Signs an artifact again, with the signing key in force."""
+    core, found = office.core, await _mine(office, caller, artifact)
+    again = await sign_again(core, core.trust.signing_keys(), found, core.clock(), caller.name)
+    return SignedAgain(name=again.name, was=found.manifest_digest, digest=again.manifest_digest)
 
 
 @use_case("artifact.check", Role.OPERATOR)

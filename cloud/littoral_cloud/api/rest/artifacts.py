@@ -9,7 +9,14 @@ from fastapi import APIRouter
 from littoral_cloud.api.rest.access import HereDep, needs
 from littoral_cloud.api.rest.paging import AfterQuery, LimitQuery
 from littoral_cloud.commands import artifacts
-from littoral_cloud.commands.artifacts import ArtifactDifferences, ArtifactStory, CheckedArtifact, CollectionShown, HowToAsk
+from littoral_cloud.commands.artifacts import (
+    ArtifactDifferences,
+    ArtifactStory,
+    CheckedArtifact,
+    CollectionShown,
+    HowToAsk,
+    SignedAgain,
+)
 from littoral_cloud.commands.paging import Page
 from littoral_cloud.fleet.records import Artifact
 
@@ -46,6 +53,11 @@ async def show(here: HereDep, artifact: str) -> ArtifactStory:
 @router.get("/{artifact}/diff/{other}", **needs(artifacts.diff))
 async def diff(here: HereDep, artifact: str, other: str) -> ArtifactDifferences:
     return await artifacts.diff(here.office, here.caller, before=artifact, after=other)
+
+
+@router.post("/{artifact}/sign-again", status_code=201, **needs(artifacts.signed_again))
+async def sign_again(here: HereDep, artifact: str) -> SignedAgain:
+    return await artifacts.signed_again(here.office, here.caller, artifact=artifact)
 
 
 @router.post("/{artifact}/check", **needs(artifacts.check))

@@ -11,7 +11,18 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from littoral.errors import BadInput, Changed, Conflict, FleetError, NoSpace, NotFound, TooLarge, Unavailable, Untrusted
+from littoral.errors import (
+    BadInput,
+    Changed,
+    Conflict,
+    FleetError,
+    NoSpace,
+    NotFound,
+    RuntimeFailure,
+    TooLarge,
+    Unavailable,
+    Untrusted,
+)
 from littoral_cloud.federation.evaluation import WorseThanBase
 from littoral_cloud.federation.run import WrongState
 from littoral_cloud.logs.request_id import request_id
@@ -39,6 +50,7 @@ HTTP_STATUS: dict[type[FleetError], int] = {
     TooLarge: 413,
     TooOften: 429,
     BadInput: 422,
+    RuntimeFailure: 424,
     NoSpace: 507,
     Unavailable: 503,
 }
