@@ -18,6 +18,7 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from littoral_cloud.api.rest import access
 from littoral_cloud.health import readiness
 from littoral_cloud.health.metric_table import METRICS
 from littoral_cloud.trust.operator_tokens import create_operator_token
@@ -55,9 +56,12 @@ async def test_a_coordinator_is_ready_says_what_is_not_and_is_ready_again(
     monkeypatch.setattr(readiness, "LOOK_S", 0.1)
     monkeypatch.setattr(readiness, "AGAIN_S", 0.1)
     monkeypatch.setattr(readiness, "CHECK_S", 0.3)
+    monkeypatch.setattr(access, "LEDGER_S", 0.3)
     async with running_cloud(tmp_path) as cloud, asking(cloud) as client:
         assert (await client.get("/healthz")).json() == {"status": "ok"}
         assert (await until(client, 200)).json()["ready"] is True
+        viewer = await token_of(cloud, Role.VIEWER)
+        assert (await client.get("/metrics", headers=viewer)).status_code == 200
         redis = int((tmp_path / "redis" / "redis.pid").read_text())
         os.kill(redis, signal.SIGSTOP)
         try:
@@ -65,6 +69,10 @@ async def test_a_coordinator_is_ready_says_what_is_not_and_is_ready_again(
             bad = {part["part"]: part["why"] for part in answer.json()["parts"] if not part["ready"]}
             assert bad["redis"] == "no answer within 0.3 s"
             assert str(tmp_path) not in answer.text
+            scraped = await client.get("/metrics", headers=viewer)
+            assert scraped.status_code == 200, "now above all"
+            assert 'littoral_coordinator_ready{part="redis"} 0.0' in scraped.text
+            assert (await client.get("/metrics", headers={"authorization": "Bearer litt_unknown"})).status_code == 503
             assert (await client.get("/healthz")).status_code == 200, "nothing restarts a process for its Redis"
         finally:
             os.kill(redis, signal.SIGCONT)

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 import schemathesis
-from fastapi import FastAPI
-from fastapi.routing import APIRoute
+from fastapi import APIRouter, FastAPI
+from fastapi.routing import APIRoute, iter_route_contexts
 from hypothesis import HealthCheck, Phase, given, settings
 from schemathesis import checks
 
@@ -84,10 +84,25 @@ def test_a_path_without_a_role_does_not_start() -> None:
         refuse_paths_without_role(app)
 
 
+def test_a_path_without_a_role_in_a_router_of_a_router_does_not_start() -> None:
+    app, outer, inner = FastAPI(), APIRouter(prefix="/api"), APIRouter(prefix="/things")
+
+    @inner.get("/forgotten")
+    async def forgotten() -> None: ...
+
+    outer.include_router(inner)
+    app.include_router(outer)
+    with pytest.raises(AssertionError, match="/api/things/forgotten: names no role"):
+        refuse_paths_without_role(app)
+
+
 async def test_every_route_of_the_api_calls_a_use_case(api: OperatorsApi) -> None:
-    for route in api.app.routes:
-        if isinstance(route, APIRoute) and route.path.startswith("/api/"):
-            assert (route.openapi_extra or {})["x-role"] in {OPEN, *Role}
+    found = 0
+    for each in iter_route_contexts(api.app.routes):
+        if isinstance(each.original_route, APIRoute) and (each.path or "").startswith("/api/"):
+            found += 1
+            assert (each.original_route.openapi_extra or {})["x-role"] in {OPEN, *Role}
+    assert found > 20
     with pytest.raises(AttributeError):
         needs(operations)
 

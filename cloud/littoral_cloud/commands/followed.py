@@ -9,5 +9,7 @@ from littoral_cloud.federation.run import Run
 from littoral_cloud.fleet.drift_seen import KIND as INPUTS
 from littoral_cloud.fleet.drift_seen import DriftSeen
 from littoral_cloud.rollouts.seen_fleet import RECORDS
+from littoral_cloud.trust.operator_tokens import KIND as TOKEN
+from littoral_cloud.trust.operator_tokens import OperatorToken
 
-FOLLOWED: Mapping[str, type] = {**RECORDS, RUN: Run, INPUTS: DriftSeen}
+FOLLOWED: Mapping[str, type] = {**RECORDS, RUN: Run, INPUTS: DriftSeen, TOKEN: OperatorToken}

@@ -6,9 +6,9 @@ import asyncio
 import functools
 import logging
 from collections.abc import Mapping
-from typing import Any
 
 from fastapi import FastAPI
+from fastapi.routing import iter_route_contexts
 
 from littoral_cloud.api.rest.failures import fault
 from littoral_cloud.api.rest.guard import Asgi, Message, Receive, Scope, Send
@@ -64,13 +64,9 @@ class HttpCalls:
 
     def _route(self, scope: Scope) -> str:
         """The template of the path, like "/api/v1/nodes/{node}"; "": it is none of ours."""
-        route: Any = scope.get("route")
-        if getattr(route, "include_in_schema", False):  # of a router in a router FastAPI gives the last part alone
-            return self._paths.get(route.operation_id, "")
-        return getattr(route, "path", "")
+        return self._paths.get(id(scope.get("route")), "")
 
     @functools.cached_property
-    def _paths(self) -> Mapping[str, str]:
-        """By operation."""
-        paths: Mapping[str, Mapping[str, Any]] = self._app.openapi()["paths"]
-        return {each["operationId"]: path for path, methods in paths.items() for each in methods.values()}
+    def _paths(self) -> Mapping[int, str]:
+        """By route: of a router that was included, a route itself has the last part alone."""
+        return {id(each.original_route): each.path or "" for each in iter_route_contexts(self._app.routes)}
