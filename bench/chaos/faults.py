@@ -27,7 +27,7 @@ ChaosFault = Callable[[ChaosStage, random.Random], Awaitable[str]]
 
 
 async def kill_node(stage: ChaosStage, rng: random.Random) -> str:
-    node, pause_s = _node(stage, rng), rng.uniform(0.0, 2.0)
+    node, pause_s = _node(stage, rng), stage.pace * rng.uniform(0.0, 2.0)
     assert node.child is not None
     os.kill(node.child.pid, signal.SIGKILL)
     await node.child.ended()
@@ -39,7 +39,7 @@ async def kill_node(stage: ChaosStage, rng: random.Random) -> str:
 
 
 async def kill_coordinator(stage: ChaosStage, rng: random.Random) -> str:
-    number, pause_s = rng.randrange(len(stage.coordinators)), rng.uniform(0.0, 2.0)
+    number, pause_s = rng.randrange(len(stage.coordinators)), stage.pace * rng.uniform(0.0, 2.0)
     child = stage.coordinators[number]
     assert child is not None
     os.kill(child.pid, signal.SIGKILL)
@@ -51,7 +51,7 @@ async def kill_coordinator(stage: ChaosStage, rng: random.Random) -> str:
 
 
 async def kill_redis(stage: ChaosStage, rng: random.Random) -> str:
-    pause_s = rng.uniform(0.0, 2.0)
+    pause_s = stage.pace * rng.uniform(0.0, 2.0)
     redis = _one(stage)
     await redis.kill()
     await asyncio.sleep(pause_s)
@@ -82,11 +82,11 @@ async def fail_over(stage: ChaosStage, rng: random.Random) -> str:
 
 
 async def cut_redis(stage: ChaosStage, rng: random.Random) -> str:
-    return f"{await _one(stage).proxy.cut(rng, CUT_S)} connections to Redis cut, each at a random byte"
+    return f"{await _one(stage).proxy.cut(rng, stage.pace * CUT_S)} connections to Redis cut, each at a random byte"
 
 
 async def slow_redis(stage: ChaosStage, rng: random.Random) -> str:
-    proxy, seconds = _one(stage).proxy, rng.uniform(2.0, 5.0)
+    proxy, seconds = _one(stage).proxy, stage.pace * rng.uniform(2.0, 5.0)
     proxy.delay_s = 0.1
     await asyncio.sleep(seconds)
     proxy.delay_s = 0.0
@@ -94,7 +94,7 @@ async def slow_redis(stage: ChaosStage, rng: random.Random) -> str:
 
 
 async def cut_nodes(stage: ChaosStage, rng: random.Random) -> str:
-    return f"{await stage.door.cut(rng, CUT_S)} connections of nodes cut, each at a random byte"
+    return f"{await stage.door.cut(rng, stage.pace * CUT_S)} connections of nodes cut, each at a random byte"
 
 
 async def stop_coordinator(stage: ChaosStage, rng: random.Random) -> str:
@@ -108,7 +108,7 @@ async def stop_coordinator(stage: ChaosStage, rng: random.Random) -> str:
 
 
 async def fill_disk(stage: ChaosStage, rng: random.Random) -> str:
-    disk, seconds = rng.choice(stage.disks), rng.uniform(1.0, 4.0)
+    disk, seconds = rng.choice(stage.disks), stage.pace * rng.uniform(1.0, 4.0)
     filler = disk / "filler"
     with filler.open("wb", buffering=0) as file:
         for size in (FILL, 4096, 1):
@@ -131,7 +131,7 @@ async def move_clock(stage: ChaosStage, rng: random.Random) -> str:
 
 
 async def repeat_messages(stage: ChaosStage, rng: random.Random) -> str:
-    node, seconds = _node(stage, rng), rng.uniform(2.0, 5.0)
+    node, seconds = _node(stage, rng), stage.pace * rng.uniform(2.0, 5.0)
     assert node.child is not None
     _tell(stage, node.name, node.child.pid, repeats=True)
     await asyncio.sleep(seconds)

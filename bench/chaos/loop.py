@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from bench.chaos.begun import Begun, lost
 from bench.chaos.checks import Trail, all_counted, check
 from bench.chaos.faults import FAULTS, drawn, kinds_for
 from bench.chaos.stage import ChaosStage, chaos_stage
+from littoral.errors import Untrusted
 from littoral_cloud.federation.terms import RunTerms
+from littoral_cloud.trust.audit_check import check_trail
 
 END_S = 420.0
 """So long all that was begun may take to end."""
@@ -52,14 +52,16 @@ async def part(
     coordinators: int,
     sentinels: bool = False,
     kinds: Sequence[str] = (),
+    pace: float = 1.0,
 ) -> Outcome:
     """Plays the faults of these numbers; prints what it does.
 
     Args:
         kinds: of which the faults are drawn. Default: all that this configuration can have.
+        pace: by which the times are multiplied between faults, and that they last.
     """
     began = time.monotonic()
-    async with chaos_stage(root, nodes, coordinators, sentinels=sentinels) as stage:
+    async with chaos_stage(root, nodes, coordinators, sentinels=sentinels, pace=pace) as stage:
         possible = kinds_for(sentinels=sentinels, disks=bool(stage.disks))
         able = [kind for kind in possible if kind in kinds] if kinds else possible
         tell(f"ready after {time.monotonic() - began:.0f} s; seed {seed}, faults {numbers[0]} to {numbers[-1]}")
@@ -73,7 +75,7 @@ async def part(
             async with stage.core() as core:
                 terms = TERMS if kind == "worker" else None
                 await begun.keep_going(core, stage.releases, terms)
-            await asyncio.sleep(rng.uniform(0.0, MOST_WAIT_S))
+            await asyncio.sleep(pace * rng.uniform(0.0, MOST_WAIT_S))
             said = await FAULTS[kind](stage, rng)
             async with stage.core() as core:
                 checked = await check(stage, core, begun, trail)
@@ -102,10 +104,10 @@ async def _at_the_end(stage: ChaosStage, begun: Begun, trail: Trail, outcome: Ou
         outcome.lost += [words for words in lost(ids, ended) if words not in known]
         outcome.lost += await all_counted(stage, core, COUNT_S)
         outcome.lost += (await check(stage, core, begun, trail)).lost
-    whole: Any = json.loads(await stage.cloud("audit", "verify", "--format", "json"))
-    outcome.audit_lines = whole["lines"]
-    if not whole["whole"]:
-        outcome.lost.append("the audit trail is broken")
+        try:
+            outcome.audit_lines = (await check_trail(core.ledger, core.trust.signing_keys())).lines
+        except Untrusted as error:
+            outcome.lost.append(f"the audit trail is broken: {error}")
     outcome.ended = dict(sorted(Counter(ended.get(id, "never ended").split()[0] for id in ids).items()))
     for id in ids:
         if not ended.get(id, "SUCCEEDED").startswith("SUCCEEDED"):

@@ -6,6 +6,7 @@ nodes          each with labelled examples; they know the proxy's address, which
 
 from __future__ import annotations
 
+import getpass
 import json
 import os
 import signal
@@ -14,7 +15,7 @@ import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,29 +23,52 @@ import numpy.typing as npt
 
 from bench.chaos.proxy import Proxy, proxied
 from bench.chaos.servers import OneServer, SentinelServers, servers
+from littoral.manifest import Output
 from littoral.process.command import Command, run_to_end, script
 from littoral_cloud.app import Core, open_core
+from littoral_cloud.commands.tokens import create
+from littoral_cloud.commands.use_case import Office
 from littoral_cloud.fleet.records import Release
-from littoral_cloud.releases.catalogue import all_releases, create_release
+from littoral_cloud.packaging.package import Packaged
+from littoral_cloud.releases.catalogue import create_release, publish
 from littoral_cloud.settings import load_settings
+from littoral_cloud.training.weights import weights_bytes
+from littoral_cloud.trust.people import Caller, Role
+from tests.kit.models import artifact
 from tests.kit.ports import lasting_port
 
 MODEL = "corners"
 ROOT = Path(__file__).parents[2]
-CLOUD, NODE = script("littoral-cloud"), script("littoral-node")
+NODE = script("littoral-node")
 CLOUD_DISK, NODE_DISK = "96m", "48m"
-RECIPE = str(Path(__file__).with_name("corners.toml"))
+SIDE, SQUARE = 12, 5
+CORNERS = ((0, 0), (0, 7), (7, 0))
+LABELS = ("top left", "top right", "bottom left")
 
 
 def corners(seed: int, count: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
     """A square in one of three corners of 12 x 12 pixels: learnt in a moment. (n, 12, 12) uint8 and (n,) int64."""
     rng = np.random.default_rng(seed)
-    y = rng.integers(0, 3, count)
-    x = rng.integers(0, 60, (count, 12, 12)).astype(np.uint8)
+    y = rng.integers(0, len(CORNERS), count)
+    x = rng.integers(0, 60, (count, SIDE, SIDE)).astype(np.uint8)
     for image, label in zip(x, y, strict=True):
-        row, column = ((0, 0), (0, 7), (7, 0))[label]
-        image[row : row + 5, column : column + 5] += 180
+        row, column = CORNERS[label]
+        image[row : row + SQUARE, column : column + SQUARE] += 180
     return x, y.astype(np.int64)
+
+
+def known_corners(folder: Path, runtime: str) -> tuple[Packaged, bytes]:
+    """A linear model that compares how bright the corners are: nothing has to be trained. And its weights, safetensors bytes."""
+    used = np.zeros((SIDE, SIDE, len(CORNERS)), np.float32)
+    for label, (row, column) in enumerate(CORNERS):
+        used[row : row + SQUARE, column : column + SQUARE, label] = 1.0
+    flat = used.reshape(-1, len(CORNERS))
+    manifest = artifact(
+        folder, runtime, used=flat, shape=(1, SIDE, SIDE), classes=len(CORNERS), model=MODEL, name=f"linear-{runtime}"
+    )
+    manifest = replace(manifest, output=Output("logits", LABELS), accuracy=1.0)
+    arrays = {"classify.weight": flat.T, "classify.bias": np.zeros(len(CORNERS), np.float32)}
+    return Packaged(manifest, {file.path: (folder / file.path).read_bytes() for file in manifest.files}), weights_bytes(arrays)
 
 
 @dataclass
@@ -69,6 +93,7 @@ class ChaosStage:
     coordinators: list[Command | None]
     nodes: dict[str, ChaosNode]
     disks: list[Path] = field(default_factory=list)
+    pace: float = 1.0  # by which the time is multiplied that a fault lasts
     releases: list[Release] = field(default_factory=list)
 
     def data(self, number: int) -> Path:
@@ -89,20 +114,20 @@ class ChaosStage:
         await self.start_coordinator(0)
         for other in range(1, len(self.coordinators)):
             await self.start_coordinator(other)
-        x, y = corners(1, 600)
-        np.savez(self.root / "images.npz", x=x, y=y)
-        await self.cloud("train", "--data", str(self.root / "images.npz"), "--model", MODEL, "--recipe", RECIPE, "--yes")
         async with self.core() as core:
-            [both] = await all_releases(core.ledger)
-            for digest in both.artifacts[:2]:
-                self.releases.append(await create_release(core.ledger, MODEL, [digest], "manual", "", core.clock()))
-        for number, node in enumerate(self.nodes.values()):
+            for runtime in ("onnxruntime", "ncnn"):
+                packaged, weights = known_corners(self.root / "made" / runtime, runtime)
+                made = await publish(core, packaged, core.clock(), weights=weights, data="corners")
+                release = await create_release(core.ledger, MODEL, [made.manifest_digest], "manual", "", core.clock())
+                self.releases.append(release)
+            office, me = Office(core), Caller(name=getpass.getuser(), role=Role.ADMIN)
+            tokens = [await create(office, me, name=name, ttl_s=3_600.0, uses=1, labels={}, address="") for name in self.nodes]
+        for number, (node, token) in enumerate(zip(self.nodes.values(), tokens, strict=True)):
             labelled = self.root / f"labelled-{node.name}"
             labelled.mkdir()
             x, y = corners(100 + number, 200)
             np.savez(labelled / "examples.npz", x=x, y=y)
-            line = await self.cloud("token", "create", "--name", node.name)
-            enroll = [NODE, "enroll", line, "--name", node.name, "--data", str(self.root / node.name)]
+            enroll = [NODE, "enroll", token.join, "--name", node.name, "--data", str(self.root / node.name)]
             await run_to_end("enroll", enroll, self.root / f"{node.name}.log")
             await self.start_node(node)
 
@@ -139,9 +164,6 @@ class ChaosStage:
         """What a process reads of its clock and its manners: from its start on by `bent`, else not before it is told to."""
         (self.root / f"{name}.bend").write_text(json.dumps({"clock_s": clock_s, "repeats": repeats}))
 
-    async def cloud(self, *words: str) -> str:
-        return await run_to_end(words[0], [CLOUD, *words], self.root / "commands.log", self._environment)
-
     @asynccontextmanager
     async def core(self) -> AsyncIterator[Core]:
         """As a command has it: past the proxy."""
@@ -164,7 +186,9 @@ def _mounted(place: Path, size: str) -> bool:
 
 
 @asynccontextmanager
-async def chaos_stage(root: Path, nodes: int, coordinators: int, *, sentinels: bool) -> AsyncIterator[ChaosStage]:
+async def chaos_stage(
+    root: Path, nodes: int, coordinators: int, *, sentinels: bool, pace: float = 1.0
+) -> AsyncIterator[ChaosStage]:
     """Ready: everything runs, and no node serves yet. The first coordinator and the first node have small disks of their own,
     where this process may mount them."""
     disks = [place for place, size in ((root / "cloud-0", CLOUD_DISK), (root / "node-0", NODE_DISK)) if _mounted(place, size)]
@@ -178,7 +202,7 @@ async def chaos_stage(root: Path, nodes: int, coordinators: int, *, sentinels: b
             targets = [(f"127.0.0.{number + 2}", port) for number in range(coordinators)]
             doors.append(await stack.enter_async_context(proxied("127.0.0.1", port, targets)))
         fleet = {f"node-{number}": ChaosNode(f"node-{number}") for number in range(nodes)}
-        stage = ChaosStage(root, redis, doors[1], ports, [None] * coordinators, fleet, disks)
+        stage = ChaosStage(root, redis, doors[1], ports, [None] * coordinators, fleet, disks, pace=pace)
         stack.push_async_callback(stage.end)
         await stage.prepare()
         yield stage

@@ -101,10 +101,12 @@ def artifact(
     seed: int = 0,
     shape: tuple[int, ...] = SHAPE,
     classes: int = CLASSES,
+    used: Weights | None = None,
     **fields: Any,
 ) -> Manifest:
-    """Writes the files into `folder`, and gives the manifest that fits them; `fields` replace its own."""
-    used = weights(seed, shape, classes)
+    """Writes the files into `folder`, and gives the manifest that fits them; `fields` replace its own. `used`: its weights;
+    None: drawn by the seed."""
+    used = weights(seed, shape, classes) if used is None else used
     folder.mkdir(parents=True, exist_ok=True)
     files = FILES_OF[runtime](used, shape)
     for name, data in files.items():
