@@ -36,6 +36,15 @@ PAGES = (
     "/fleet/00000009/quarantine",
     "/fleet/no-such-node",
     "/enrol",
+    "/releases",
+    "/releases/tiny-1",
+    "/artifacts/student-learnt",
+    "/lineage/tiny",
+    "/start-rollout?release=tiny-2",
+    "/rollouts",
+    "/runs",
+    "/runs/tiny-run-1",
+    "/runs/start",
     "/drift",
     "/audit",
     "/audit/verified",
@@ -268,3 +277,42 @@ async def test_a_node_enrols_with_what_the_page_shows(stage: Stage, tmp_path: Pa
     async with stage.visit(Role.VIEWER) as page:
         await page.goto(f"{stage.base}/fleet?text=porch")
         assert "harbour" in await page.get_by_role("row", name="porch").inner_text()
+
+
+async def test_a_rollout_is_previewed_started_paused_resumed_approved_and_aborted(stage: Stage) -> None:
+    async with stage.visit(Role.OPERATOR) as page, stage.visit(Role.ADMIN) as other:
+        await page.goto(f"{stage.base}/releases/tiny-2")
+        await page.get_by_role("link", name="Roll out…").click()
+        await page.get_by_label("Waves").fill("1, 200%")
+        await page.get_by_role("button", name="Show what it would do").click()
+        assert "200%" in await page.get_by_role("alert").inner_text()
+        await page.get_by_label("Waves").fill("1, 25%")
+        await page.get_by_label("Wait for the approval of another person").check()
+        await page.get_by_role("button", name="Show what it would do").click()
+        assert (
+            "Another person has to approve it first" in await page.get_by_role("region", name="What it would do now").inner_text()
+        )
+        await page.get_by_role("button", name="Start the rollout").click()
+        await page.get_by_text("The rollout has started.").wait_for()
+        at = page.url.partition("?")[0]
+        await click_through(page, "Approve…", "Approve")
+        assert "started it" in await page.locator("[role=alert]").inner_text()
+        await other.goto(at)
+        await click_through(other, "Approve…", "Approve")
+        await other.get_by_text("The rollout is approved.").wait_for()
+        await page.goto(at)
+        await click_through(page, "Pause…", "Pause")
+        await page.get_by_text("The rollout is paused.").wait_for()
+        await other.get_by_text("paused").first.wait_for()  # by itself
+        await click_through(page, "Resume…", "Resume")
+        await page.get_by_text("The rollout goes on.").wait_for()
+        await page.evaluate(AXE.read_text())
+        assert await violations(page) == []
+        await click_through(page, "Abort…", "Abort and go back")
+        await page.get_by_text("The rollout was asked to stop").wait_for()
+        await page.get_by_role("link", name="Abort…").wait_for(state="detached")
+
+
+async def click_through(page: Page, link: str, button: str) -> None:
+    await page.get_by_role("link", name=link).click()
+    await page.get_by_role("dialog").get_by_role("button", name=button, exact=True).click()

@@ -16,7 +16,7 @@ from littoral_cloud.fleet.nodes import NodeView, ServedModel
 from littoral_cloud.fleet.profile import PRESENCE
 from littoral_cloud.fleet.quarantine import KIND as TROUBLE
 from littoral_cloud.fleet.quarantine import Quarantine
-from littoral_cloud.fleet.records import Enrolment, Node, Presence
+from littoral_cloud.fleet.records import Enrolment, Node, Presence, load
 from littoral_cloud.fleet.view import FleetView
 from littoral_cloud.health.fleet_counts import state_of
 from littoral_cloud.quarantine import commands as quarantines
@@ -201,6 +201,14 @@ async def show(office: Office, caller: Caller, *, node: str) -> NodeShown:
     """One node, by its name or id."""
     found = await found_node(office, caller, node)
     return await shown_node(office, found)
+
+
+@use_case("node.names", Role.VIEWER)
+async def names(office: Office, caller: Caller, *, node_ids: tuple[str, ...]) -> Mapping[str, str]:
+    """What these nodes are called, by id. One that is gone, or outside of the caller's scope, is not in it."""
+    found = await office.core.ledger.get_many([("node", id) for id in node_ids])
+    nodes = [load(Node, doc) for doc in found if doc is not None]
+    return {node.node_id: node.name for node in nodes if caller.scope.has_node(node.labels)}
 
 
 @use_case("node.decommission", Role.ADMIN)

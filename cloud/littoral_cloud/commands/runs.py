@@ -122,10 +122,18 @@ async def _ids(office: Office, caller: Caller, names: Sequence[str]) -> list[str
 
 
 @use_case("run.list", Role.VIEWER)
-async def page(office: Office, caller: Caller, *, after: str, limit: int) -> Page[RunShown]:
-    """Runs, oldest first."""
+async def page(office: Office, caller: Caller, *, after: str, limit: int, newest_first: bool = False) -> Page[RunShown]:
+    """Runs, by the time when they were asked for."""
     mine = [run for run in await all_runs(office.core.ledger) if caller.scope.has_model(run.model)]
-    return page_of(mine, lambda run: moment_key(run.created_at, run.run_id), _shown, of="runs", after=after, limit=limit)
+    return page_of(
+        mine,
+        lambda run: moment_key(run.created_at, run.run_id),
+        _shown,
+        of="runs",
+        after=after,
+        limit=limit,
+        descending=newest_first,
+    )
 
 
 @use_case("run.show", Role.VIEWER)

@@ -1,4 +1,4 @@
-"""Figures of a chart, as the page's script reads them from an attribute. Every chart has a table with the same figures beside it."""
+"""Figures of a chart, as the script of the page reads them from an attribute. A table beside it has the same figures."""
 
 from __future__ import annotations
 

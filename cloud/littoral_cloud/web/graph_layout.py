@@ -38,8 +38,8 @@ class Drawing:
 
 def drawn(ids: Sequence[str], edges: Sequence[tuple[str, str]]) -> Drawing:
     """Args:
-    ids: of the boxes. edges: (parent, child); one with an end that is no box is left out, and one that would close a circle counts
-        for no column.
+    ids: of the boxes. edges: (parent, child); one with an end that is no box is left out; one that would close a circle has no
+        say in the columns.
     """
     known = dict.fromkeys(ids)
     real = list(dict.fromkeys(edge for edge in edges if edge[0] in known and edge[1] in known and edge[0] != edge[1]))

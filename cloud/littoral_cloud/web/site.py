@@ -6,10 +6,34 @@ from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
 
 from littoral_cloud.web.failures import add_page_failures
-from littoral_cloud.web.pages import audit, changes, drift, entering, fleet, people, start
+from littoral_cloud.web.pages import (
+    audit,
+    changes,
+    drift,
+    entering,
+    fleet,
+    people,
+    releases,
+    rollout_start,
+    rollouts,
+    runs,
+    start,
+)
 from littoral_cloud.web.render import HERE
 
-PAGES = (entering.router, start.router, fleet.router, drift.router, audit.router, people.router, changes.router)
+PAGES = (
+    entering.router,
+    start.router,
+    fleet.router,
+    releases.router,
+    rollouts.router,
+    rollout_start.router,
+    runs.router,
+    drift.router,
+    audit.router,
+    people.router,
+    changes.router,
+)
 
 
 def add_pages(app: FastAPI) -> None:

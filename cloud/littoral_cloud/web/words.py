@@ -9,7 +9,9 @@ from littoral_cloud.terminal.text import when
 _UNITS = ("B", "kB", "MB", "GB", "TB")
 
 _SHAPES = {
-    "good": ("online", "succeeded", "promoted", "usable", "pass", "passed", "committed", "whole", "steady"),
+    "good": (
+        "online", "succeeded", "usable", "pass", "passed", "committed", "whole", "steady", "worth choosing", "in force",
+    ),
     "busy": (
         "wave", "measuring", "running", "downloading", "verifying", "probation", "told", "restoring", "planned", "shadow",
     ),

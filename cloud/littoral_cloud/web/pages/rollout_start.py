@@ -32,7 +32,7 @@ def _fields(release: str) -> tuple[FormField, ...]:
     return (
         FormField(name="release", kind="hidden", value=release),
         FormField(name="waves", label="Waves", value=waves, needed=True, help="Numbers or percents of nodes; then all others."),
-        FormField(name="where", label="Only nodes that match", help="Like site=harbour,class=CLASS,name=cam-*. Empty: every node."),
+        FormField(name="where", label="Only nodes that match", help="Like site=harbour,name=cam-*. Empty: every node."),
         FormField(name="canary", label="First node", help="Name or id. Empty: a node with labelled examples."),
         FormField(name="probation_s", label="Probation, seconds", kind="number", help="Empty: as the coordinator is set."),
         FormField(name="window", label="Update window", help="Like Mon-Fri 01:00-05:00, in each node's time. Empty: its own."),

@@ -114,16 +114,16 @@ function plotted(box, given) {
     label: each.name,
     stroke: colour(["--accent", "--busy", "--warn", "--bad"][index % 4]),
     width: 2,
-    paths: points && each.front !== true ? () => null : undefined,
-    points: { show: true, size: points ? 9 : 6, fill: points ? colour("--surface") : undefined },
+    paths: points ? () => null : undefined,
+    points: { show: true, size: points ? 10 : 6, fill: points && index === 0 ? colour("--accent") : colour("--surface") },
   }));
   const options = {
     width: Math.max(box.clientWidth, 240),
     height: 240,
-    legend: { show: given.series.length > 1 },
+    legend: { show: given.series.length > 1, live: false },
     cursor: { drag: { x: false, y: false } },
     scales: { x: { time: false, distr: given.log ? 3 : 1 } },
-    axes: [axis(given.x), axis(given.y, { size: 56 })],
+    axes: [axis(given.x, points ? {} : { incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500] }), axis(given.y, { size: 56 })],
     series: [{ label: given.x }, ...series],
   };
   return new uPlot(options, [given.at, ...given.series.map((each) => each.values)], box);
