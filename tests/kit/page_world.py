@@ -120,7 +120,7 @@ def _node(number: int, nodes: int, digests: Mapping[str, str], now: float, rng: 
         features=(text or "federated", "deferral"),
         hardware={"cpu_model": text or "Cortex-A72", "cpu_cores": 4, "memory_bytes": "4110000000", "os": text or "Linux 6.1"},
         hardware_class=text or CLASSES[number % 3],
-        runtimes=(text or "onnxruntime 1.32", "ncnn 1.0"),
+        runtimes=(text or "onnxruntime", "ncnn"),
         conditions={"battery": text or "mains", "thermal": "nominal"},
         labelled_examples={text or MODEL: 240},
         update_window=text,

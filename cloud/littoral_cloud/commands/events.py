@@ -22,11 +22,19 @@ class ChangeSeen:
 
 
 @use_case("event.follow", Role.VIEWER)
-async def follow(office: Office, caller: Caller, *, kinds: tuple[str, ...], quiet_s: float) -> AsyncIterator[ChangeSeen | None]:
-    """What changes from now on. None: nothing has changed for `quiet_s`."""
+async def follow(
+    office: Office, caller: Caller, *, kinds: tuple[str, ...], quiet_s: float, since: int | None = None
+) -> AsyncIterator[ChangeSeen | None]:
+    """What changes from now on. None: nothing has changed for `quiet_s`.
+
+    Args:
+        since: a position of the ledger. Where something has changed since, of any kind, the first change has no kind and no id.
+    """
 
     async def changes() -> AsyncIterator[ChangeSeen | None]:
         async with office.core.ledger.watch(*kinds) as news:
+            if since is not None and await office.core.ledger.position() != since:
+                yield ChangeSeen("", "", 0)
             while True:
                 if not await news_within(news, quiet_s):
                     yield None

@@ -13,14 +13,14 @@ WIDE, HIGH, GAP_X, GAP_Y = 200, 46, 64, 16
 
 
 @dataclass(frozen=True, slots=True)
-class Box:
+class GraphBox:
     id: str
     x: int
     y: int
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class GraphLine:
     """`path`: of an SVG."""
 
     parent: str
@@ -32,8 +32,8 @@ class Line:
 class Drawing:
     width: int
     height: int
-    boxes: Mapping[str, Box]
-    lines: tuple[Line, ...]
+    boxes: Mapping[str, GraphBox]
+    lines: tuple[GraphLine, ...]
 
 
 def drawn(ids: Sequence[str], edges: Sequence[tuple[str, str]]) -> Drawing:
@@ -61,8 +61,8 @@ def drawn(ids: Sequence[str], edges: Sequence[tuple[str, str]]) -> Drawing:
     for column, some in columns.items():
         top = (most - len(some)) * (HIGH + GAP_Y) / 2
         for index, id in enumerate(some):
-            boxes[id] = Box(id, column * (WIDE + GAP_X) + 4, int(top + index * (HIGH + GAP_Y)) + 4)
-    lines = tuple(Line(p, c, _path(boxes[p], boxes[c])) for p, c in real)
+            boxes[id] = GraphBox(id, column * (WIDE + GAP_X) + 4, int(top + index * (HIGH + GAP_Y)) + 4)
+    lines = tuple(GraphLine(p, c, _path(boxes[p], boxes[c])) for p, c in real)
     width = max(columns, default=0) * (WIDE + GAP_X) + WIDE + 8
     return Drawing(width, max(most * (HIGH + GAP_Y) - GAP_Y + 8, HIGH), boxes, lines)
 
@@ -87,7 +87,7 @@ def _mean(values: Sequence[float], otherwise: float) -> float:
     return sum(values) / len(values) if values else float(otherwise)
 
 
-def _path(parent: Box, child: Box) -> str:
+def _path(parent: GraphBox, child: GraphBox) -> str:
     x1, y1, x2, y2 = parent.x + WIDE, parent.y + HIGH // 2, child.x, child.y + HIGH // 2
     bend = max(24, (x2 - x1) // 2)
     return f"M{x1} {y1}C{x1 + bend} {y1} {x2 - bend} {y2} {x2} {y2}"

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 from fastapi import Depends, Request
 from fastapi.responses import HTMLResponse
 
-from littoral_cloud.api.rest.access import ACCEPTED, COOKIE, CSRF_HEADER, OPEN, USER, Here, here_of
+from littoral_cloud.api.rest.access import ACCEPTED, COOKIE, CSRF_HEADER, OPEN, USER, Here, here_of, office_of
 from littoral_cloud.commands.use_case import Office
 from littoral_cloud.trust.people import Caller, Denied, NotSignedIn, Role
 from littoral_cloud.trust.web_sessions import right_form, session_of
@@ -25,13 +25,13 @@ _SAFE = frozenset({"GET", "HEAD"})
 
 @dataclass(frozen=True, slots=True)
 class Visitor:
-    """`form_secret`: what the forms of this visitor's pages carry."""
+    """`form_secret`: what the forms of this visitor's pages carry. `position`: of the ledger, before the page was read."""
 
     office: Office
     caller: Caller
     form_secret: str
     path: str
-    query: str
+    position: int
 
     @property
     def here(self) -> Here:
@@ -46,12 +46,12 @@ class Visitor:
 
 async def visitor_of(request: Request) -> Visitor:
     """Raises NotSignedIn; Denied where a form does not come from a page of ours."""
-    path, query = request.url.path, request.url.query
+    office, path = office_of(request), request.url.path
+    position = await office.core.ledger.position()
     by_browser = COOKIE in request.cookies and "authorization" not in request.headers
     if not by_browser or (request.client is not None and request.client.host.startswith(USER)):
         here = await here_of(request)
-        return Visitor(here.office, here.caller, "", path, query)
-    office: Office = request.app.state.office
+        return Visitor(here.office, here.caller, "", path, position)
     caller, session = await session_of(office.core.ledger, request.cookies[COOKIE], office.core.clock())
     if request.method not in _SAFE:
         given = request.headers.get(CSRF_HEADER, "")
@@ -60,7 +60,7 @@ async def visitor_of(request: Request) -> Visitor:
         if not right_form(session, given):
             raise Denied("form: is not from a page of this session", hint="reload the page, and do it again")
     request.scope[ACCEPTED] = True
-    return Visitor(office, caller, session.csrf, path, query)
+    return Visitor(office, caller, session.csrf, path, position)
 
 
 async def visitor_if_any(request: Request) -> Visitor | None:

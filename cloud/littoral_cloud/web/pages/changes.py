@@ -25,11 +25,12 @@ QUIET_S = 15.0
 async def changes(
     visitor: VisitorDep,
     kind: Annotated[list[str], Query()],
+    since: Annotated[int, Query(ge=0, description="Position of the ledger before the page was read")],
     every: Annotated[float, Query(ge=1, le=60, description="Seconds between two events, at least")] = 1.0,
 ) -> StreamingResponse:
     if unknown := set(kind) - set(KINDS):
         raise BadInput(f"kind: {min(unknown)[:80]!r} is not known")
-    followed = await events.follow(visitor.office, visitor.caller, kinds=tuple(kind), quiet_s=QUIET_S)
+    followed = await events.follow(visitor.office, visitor.caller, kinds=tuple(kind), quiet_s=QUIET_S, since=since)
     headers = {**SECURITY, "cache-control": "no-store"}
     return StreamingResponse(_beats(followed, every), media_type="text/event-stream", headers=headers)
 

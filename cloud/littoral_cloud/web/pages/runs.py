@@ -121,4 +121,23 @@ async def _stop(visitor: Visitor, id: str, given: Mapping[str, str]) -> str:
     return f"/runs/{path_part(id)}?did=stop"
 
 
+async def _ask_release(visitor: Visitor, id: str) -> Ask:
+    return Ask(
+        title=f"Make a release of {id[:60]}?",
+        does=(
+            "What it learnt is exported, measured and signed. This takes a few minutes; the page answers when it is done.",
+            "No node gets it before you roll it out.",
+        ),
+        button="Make the release",
+        back=f"/runs/{path_part(id)}",
+        fields=(FormField(name="worse", label="Also where the result is worse than its base", kind="check"),),
+    )
+
+
+async def _release(visitor: Visitor, id: str, given: Mapping[str, str]) -> str:
+    made = await runs.release(visitor.office, visitor.caller, run_id=id, worse_too=bool(given.get("worse")))
+    return f"/releases/{path_part(made.release.release_id)}"
+
+
 add_action(router, "/{id}/stop", runs.stop, _ask_stop, _stop)
+add_action(router, "/{id}/release", runs.release, _ask_release, _release)
