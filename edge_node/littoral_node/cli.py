@@ -17,7 +17,7 @@ from pathlib import Path
 
 from littoral import __version__, streams
 from littoral.environment import of_operators
-from littoral.errors import BadInput, FleetError, NoSpace, Untrusted, is_full
+from littoral.errors import BadInput, FleetError, NoSpace, NotFound, Untrusted, is_full
 from littoral_node.client import cli as client
 from littoral_node.client.error_output import print_error
 from littoral_node.config.descriptions import DESCRIPTIONS
@@ -57,6 +57,13 @@ def build_parser() -> argparse.ArgumentParser:
         text = f"{meaning} Default: {default}. [{PREFIX}{name.upper()}]".replace("%", "%%")
         run.add_argument(f"--{name.replace('_', '-')}", metavar=metavar, help=text)
 
+    example = "prepare-image --data /var/lib/littoral --join-file line --yes"
+    prepare = command("prepare-image", "Remove this node's identity, before an image of the disk is made.", example)
+    prepare.add_argument(
+        "join_line", nargs="?", metavar="JOIN_LINE", help=f"Enrols each machine at its first start. [{PREFIX}JOIN]"
+    )
+    prepare.add_argument("--join-file", type=Path, metavar="PATH", help="The file with the join line.")
+    prepare.add_argument("--yes", action="store_true", help="Remove it: this machine is no node any more.")
     command("doctor", "Check this node and its connection to the cloud.", "doctor --data /var/lib/littoral")
     client.add_commands(nouns)
     installing.add_commands(nouns)
@@ -104,15 +111,20 @@ def _folder(parsed: argparse.Namespace, environment: Mapping[str, str]) -> NodeF
 
 
 def _enroll(parsed: argparse.Namespace, environment: Mapping[str, str]) -> int:
-    folder = _folder(parsed, environment)
+    text, fields = _joined(_folder(parsed, environment), parsed, environment)
+    _print(parsed.format, text, **fields)
+    return 0
+
+
+def _joined(folder: NodeFolder, parsed: argparse.Namespace, environment: Mapping[str, str]) -> tuple[str, dict[str, object]]:
+    """What became of it, in words and in fields."""
     comes_back = None
     if folder.enrolled() and not parsed.force and (comes_back := _key_of_one_that_comes_back(folder)) is None:
         identity = folder.identity()
         if parsed.name is not None and parsed.name != identity.node_name:
             sys.stderr.write(f"littoral-node: stays {identity.node_name!r}, not {parsed.name!r}; --force enrols it anew\n")
-        _print(parsed.format, f"already enrolled as {identity.node_name} ({identity.node_id})",
-               node_id=identity.node_id, node_name=identity.node_name, enrolled_before=True)  # fmt: skip
-        return 0
+        text = f"already enrolled as {identity.node_name} ({identity.node_id})"
+        return text, {"node_id": identity.node_id, "node_name": identity.node_name, "enrolled_before": True}
     from littoral.identity import JoinLine
     from littoral_node.certificates.enrol import enrol
     from littoral_node.machine.hardware import profile
@@ -153,9 +165,7 @@ def _enroll(parsed: argparse.Namespace, environment: Mapping[str, str]) -> int:
         text = f"{identity.node_name} ({identity.node_id}) is back, with a new certificate"
     else:
         text = f"enrolled as {identity.node_name} ({identity.node_id}); next: littoral-node run --data {folder.root}"
-    enrolled_before = comes_back is not None
-    _print(parsed.format, text, node_id=identity.node_id, node_name=identity.node_name, enrolled_before=enrolled_before)
-    return 0
+    return text, {"node_id": identity.node_id, "node_name": identity.node_name, "enrolled_before": comes_back is not None}
 
 
 def _key_of_one_that_comes_back(folder: NodeFolder) -> bytes | None:
@@ -186,6 +196,7 @@ def _run(parsed: argparse.Namespace, environment: Mapping[str, str]) -> int:
     folder = _folder(parsed, environment)
     given = given_settings(folder.root, {name: getattr(parsed, name) for name in KNOWN}, environment)
     settings = settings_from(folder.root, given)
+    _enroll_at_first_start(folder, parsed, environment)
     folder.look(serves=True)  # first of all: `run` on a folder without enrolment leaves no files
     folder.prepare()
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before numpy: else it starts a thread for every core of the host
@@ -223,6 +234,37 @@ def _run(parsed: argparse.Namespace, environment: Mapping[str, str]) -> int:
     return 0
 
 
+def _prepare_image(parsed: argparse.Namespace, environment: Mapping[str, str]) -> int:
+    from littoral.identity import JoinLine
+    from littoral_node.identity.image import own_parts, wipe
+
+    folder = _folder(parsed, environment)
+    line = installing.join_line_of(parsed, environment)
+    if line:
+        JoinLine.parse(line)
+    if not folder.root.is_dir():
+        raise NotFound(f"--data {folder.root}: there is no such folder", hint="name the node's folder")
+    found = ", ".join(part.name for part in own_parts(folder)) or "nothing"
+    if not parsed.yes:
+        raise BadInput(f"--yes: is missing; of {folder.root} goes: {found}", hint="with --yes this machine is no node any more")
+    with folder.claimed():
+        gone = wipe(folder, line)
+    at_first = "enrols itself at its first start" if line else "is enrolled by hand"
+    text = f"{folder.root} holds no node any more; each machine from this image {at_first}"
+    _print(parsed.format, text, removed=gone, join_line=bool(line))
+    return 0
+
+
+def _enroll_at_first_start(folder: NodeFolder, parsed: argparse.Namespace, environment: Mapping[str, str]) -> None:
+    """A machine that starts from an image (littoral_node.identity.image)."""
+    if folder.enrolled() or not folder.join_line.exists():
+        return
+    given = argparse.Namespace(join_line=None, join_file=folder.join_line, name=None, force=False, format=parsed.format)
+    text, _ = _joined(folder, given, environment)
+    sys.stderr.write(f"littoral-node: {text}\n")
+    folder.join_line.unlink()
+
+
 def _doctor(parsed: argparse.Namespace, environment: Mapping[str, str]) -> int:
     from littoral_node.client.doctor import examine, exit_code
 
@@ -240,7 +282,14 @@ def _print(form: str, text: str, **fields: object) -> None:
     sys.stdout.flush()
 
 
-_COMMANDS = {"enroll": _enroll, "run": _run, "doctor": _doctor, **client.COMMANDS, **installing.COMMANDS}
+_COMMANDS = {
+    "enroll": _enroll,
+    "run": _run,
+    "prepare-image": _prepare_image,
+    "doctor": _doctor,
+    **client.COMMANDS,
+    **installing.COMMANDS,
+}
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A node that is taken out loses all that it has open, on every coordinator, and hears why."""
+"""A node that is taken out loses all that it has open, on every coordinator, and hears why; one that runs twice is seen."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from littoral.errors import BadInput, NotFound
 from littoral.fleet.v1 import blob_pb2, session_pb2
 from littoral_cloud.fleet.admitting import accept, reject, revoke
 from littoral_cloud.fleet.ledger import Change, Ledger, Write
-from littoral_cloud.fleet.nodes import decommission
+from littoral_cloud.fleet.nodes import decommission, view_nodes
 from littoral_cloud.fleet.records import Desired, Enrolment, FederatedTask, Node, dump, load
 from littoral_cloud.fleet.sessions import desired_of
 from tests.kit.fleet import Fleet, open_fleet, until_written
@@ -173,3 +173,21 @@ async def test_a_decision_names_what_is_wrong_with_it(ledger: Ledger) -> None:
         with pytest.raises(BadInput, match="reason: "):
             await revoke(ledger, "ghost", reason=reason, actor="ann")
     assert await ledger.audit() == []
+
+
+async def test_two_machines_with_one_key_at_two_coordinators_are_seen_and_none_is_thrown_out(fleets: tuple[Fleet, Fleet]) -> None:
+    first, second = fleets
+    credential = await first.enrol("n1")
+    async with first.client(credential) as one, second.client(credential) as two:
+        line = await one.begin(boot_id="a" * 32, connection=4)
+        other = await two.begin(boot_id="b" * 32, connection=4)
+        [view] = await view_nodes(first.ledger, first.clock())
+        assert view.state == "cloned"
+        assert len(view.twins) == 2
+        await first.want("n1", Desired(benchmarks=("sha256:" + "1" * 64,)))
+        for each in (line, other):  # both sessions are open
+            assert (await each.hear("desired")).benchmarks
+        again = one.open()
+        await again.say(hello=hello_word(boot_id="a" * 32, connection=5))
+        assert (await again.hear("welcome")).connection == 4
+    assert [line.action for line in await first.ledger.audit()].count("node.twice") == 1

@@ -122,6 +122,7 @@ class CoordinatorSession:
         welcome = self._terms.welcome(
             self.peer.node_id, hub.spread_s, hub.fleet_addresses, hub.enrolment_addresses, hello.time_nonce
         )
+        welcome.connection = known.presence.connection if known.presence is not None else 0
         await self._stream.send(session_pb2.ConnectResponse(welcome=welcome))
         hub.handed.enter(self.peer.node_id, known.handed)
         await self._send_anchors()  # before an artifact that a new key signed
@@ -139,7 +140,8 @@ class CoordinatorSession:
             raise ended(Reason.PROTOCOL_VIOLATION, str(error)) from error
         self.boot_id = said.boot_id
         patience_s = there.patience_s(self._terms.heartbeat_interval_s, self._hub.spread_s)
-        return known, replace(said, coordinator=self._hub.coordinator, session=self.id, patience_s=patience_s)
+        said = replace(said, coordinator=self._hub.coordinator, session=self.id, patience_s=patience_s, address=self.address)
+        return known, said
 
     async def _enter(self, known: Known, said: Presence) -> None:
         self._hub.enter(self)

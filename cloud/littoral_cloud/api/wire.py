@@ -50,6 +50,7 @@ def presence_from(hello: session_pb2.Hello, now: float) -> Presence:
         limits=limits_from(hello.limits),
         update_window=printed(hello.update_window, 200),
         time_zone=printed(hello.time_zone, 64),
+        connection=hello.connection,
     )
 
 

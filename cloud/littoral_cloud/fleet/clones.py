@@ -1,5 +1,11 @@
 """One identity that runs twice: a node's folder was copied to a second machine. Pure.
 
+Two signs of it, each enough:
+
+1. A node counts its sessions on its disk, so the count of each start is larger than all before. A copy counts on from the same
+   number: another start comes with a count that was there already (`repeated`). Coordinators see it in the node's presence.
+2. Two starts take turns at the session of one coordinator (`came`).
+
 Each start of an agent draws a boot id. A start that gave way to another one has usually ended, and never comes back. If it does
 come back, two agents run with one identity. The coordinator cannot tell which of them is the copy, so both get the session in
 turn. The one that loses it waits longer each time, so that neither fights for it and neither loses it for ever.
@@ -11,14 +17,31 @@ to 900 s.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 from littoral.backoff import Backoff
 
 REMEMBERED_S = 3600.0
 """A node counts as running twice for this long after the last sign of it."""
 
+
+class Came(Protocol):
+    """Of littoral_cloud.fleet.records.Presence. `connection` 0: of an agent that does not count."""
+
+    @property
+    def boot_id(self) -> str: ...
+    @property
+    def connection(self) -> int: ...
+
+
+def repeated(before: Came, now: Came) -> bool:
+    """Whether another start than the one before comes with a count that is not larger."""
+    counted = bool(before.connection and now.connection)
+    return counted and before.boot_id != now.boot_id and now.connection <= before.connection
+
+
 BACKOFF = Backoff(30.0, 900.0)
-_KEPT = 4
+TWINS_MOST = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,4 +95,4 @@ def came(turns: SessionTurns, start: Start, *, was_open: bool) -> SessionTurns:
     fresh = now - turns.at < REMEMBERED_S
     others = tuple(each for each in starts if each.boot_id != start.boot_id)
     taken_back = (turns.taken_back if fresh else 0) + again
-    return SessionTurns((*others, start)[-_KEPT:], taken_back, now if again else turns.at)
+    return SessionTurns((*others, start)[-TWINS_MOST:], taken_back, now if again else turns.at)

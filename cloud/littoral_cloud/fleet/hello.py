@@ -10,13 +10,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from littoral_cloud.fleet.allowance import NodeAllowance, commit
+from littoral_cloud.fleet.clones import TWINS_MOST, repeated
 from littoral_cloud.fleet.edit import repeat_on_conflict
 from littoral_cloud.fleet.handed import KIND as HANDED
 from littoral_cloud.fleet.handed import Handed
 from littoral_cloud.fleet.ledger import Audit, Body, Doc, Ledger, Write
 from littoral_cloud.fleet.profile import PRESENCE, PROFILE, joined_docs, stored
 from littoral_cloud.fleet.records import Desired, Node, Presence, load
-from littoral_cloud.fleet.sessions import budget_lines, parsed_desired
+from littoral_cloud.fleet.sessions import MAX_JUMP, budget_lines, parsed_desired
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +79,16 @@ async def note_hello(
 
 
 def _with_twins(before: Presence | None, said: Presence) -> Presence:
-    """Twins that were seen a while ago, by a coordinator that was restarted since, stay."""
-    if before is None or said.twins or not before.runs_twice(said.since):
+    """Twins that were seen a while ago, also by another coordinator, stay; those that the node's count gives away are added."""
+    # Bounded, so that one wrong count is not the largest for ever.
+    said = replace(said, connection=min(said.connection, (before.connection if before else 0) + MAX_JUMP))
+    if before is None or said.twins:
         return said
-    return replace(said, twins=before.twins, twins_at=before.twins_at)
+    known = before.twins if before.runs_twice(said.since) else ()
+    if repeated(before, said):
+        both = dict.fromkeys((*known, before.address or "an unknown address", said.address))
+        return replace(said, twins=tuple(both)[-TWINS_MOST:], twins_at=said.since, connection=before.connection)
+    return replace(said, twins=known, twins_at=before.twins_at) if known else said
 
 
 def _lines(node_id: str, before: Presence | None, after: Presence) -> tuple[Audit, ...]:

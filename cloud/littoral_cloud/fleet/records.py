@@ -8,8 +8,7 @@ reported      node id                     Reported
 artifact      manifest digest             Artifact
 release       release id                  Release
 
-Kinds of one room are defined there: token (fleet/issued_tokens), measurement (fleet/measurements), inputs (fleet/drift), trouble
-(fleet/quarantine), rollout (rollouts), run (federation).
+Kinds of one room are defined there: token (fleet/issued_tokens), trouble (fleet/quarantine), rollout (rollouts), and so on.
 """
 
 from __future__ import annotations
@@ -78,7 +77,6 @@ class Node:
 
     @staticmethod
     def from_older(body: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Earlier coordinators knew which certificate counted beside the newest."""
         return {name: value for name, value in body.items() if name != "renewed_from"} if "renewed_from" in body else body
 
 
@@ -105,6 +103,8 @@ class Presence:
     coordinator: str = ""  # whose the session is or was; see littoral_cloud.api.hub
     session: str = ""
     patience_s: float = AWAY_S  # for how long it is away before it is offline
+    connection: int = 0  # which of the node's sessions it is, by the node's own count; 0: of an older agent
+    address: str = ""  # where it called from
     twins: tuple[str, ...] = ()  # where agents with this one identity call from, each in its turn; empty: it runs once
     twins_at: float = 0.0  # when that was last seen
     schema: int = 1

@@ -12,6 +12,7 @@ from littoral.fleet.v1 import session_pb2
 from littoral_node.certificates.asking import come_back, next_certificate
 from littoral_node.certificates.renewal import CertificateRenewal
 from littoral_node.certificates.time_keeping import TimeKeeping
+from littoral_node.identity.connection_count import ConnectionCount
 from littoral_node.identity.folder import NodeFolder
 from littoral_node.identity.good_time import NodeClock
 from littoral_node.link.channel import CloudChannels
@@ -33,6 +34,7 @@ class FleetStanding:
     ) -> None:
         self._log = log
         self.clock = NodeClock(folder.clock, clock, log)
+        self._connections = ConnectionCount(folder.connections, log)
         self.channels = CloudChannels(self.clock)
         self.certificate = CertificateRenewal(
             folder,
@@ -51,6 +53,7 @@ class FleetStanding:
     def greeting(self, hello: session_pb2.Hello) -> session_pb2.Hello:
         """With what a new session needs of it."""
         hello.time_nonce = self.clock.nonce()
+        hello.connection = self._connections.next()
         return hello
 
     def welcomed(self, welcome: session_pb2.Welcome) -> None:
@@ -60,6 +63,7 @@ class FleetStanding:
                 self.clock.answered(welcome.signed_time, self.certificate.signing_keys)
             except Untrusted as error:
                 self._log("time-not-trusted", detail=str(error))
+        self._connections.at_least(welcome.connection)
         self.certificate.look_again()
 
     def problems(self) -> list[str]:

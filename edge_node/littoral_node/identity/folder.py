@@ -2,11 +2,13 @@
 
 DIR/node.json, key.pem, cert.pem, ca.pem    identity; node.json is written last and makes it whole
 DIR/identity.json                           a copy of the four, see littoral_node.identity.identity
+DIR/join                                    a join line for the first start, see littoral_node.identity.image
 DIR/key.new.pem                             key of an enrolment under way: a second request gives the same node
 DIR/node.toml                               settings (optional)
 DIR/serving.json                            addresses of the last started agent, and its settings
 DIR/coordinators.json                       addresses of the fleet's coordinators, as the last Welcome named them
 DIR/clock.json                              the last good time, see littoral_node.identity.good_time
+DIR/connections.json                        sessions opened so far, see littoral_node.identity.connection_count
 DIR/state.json                              generation of the reported state
 DIR/blobs/                                  downloads under way, by digest
 DIR/artifacts/HEX/                          verified artifacts: manifest.dsse and the files it names
@@ -119,6 +121,15 @@ class NodeFolder:
     def clock(self) -> Path:
         """The last good time, see littoral_node.identity.good_time."""
         return self.root / "clock.json"
+
+    @property
+    def connections(self) -> Path:
+        """How many sessions were opened, see littoral_node.identity.connection_count."""
+        return self.root / "connections.json"
+
+    @property
+    def join_line(self) -> Path:
+        return self.root / "join"
 
     @property
     def pending_key(self) -> Path:

@@ -211,7 +211,7 @@ class Budget(_message.Message):
     def __init__(self, latency_ms: _Optional[float] = ..., artifact_bytes: _Optional[int] = ..., peak_rss_bytes: _Optional[int] = ..., energy_mj: _Optional[float] = ..., runtimes: _Optional[_Iterable[str]] = ..., worst_class: _Optional[float] = ..., quota: _Optional[_Union[Quota, _Mapping]] = ...) -> None: ...
 
 class Welcome(_message.Message):
-    __slots__ = ("node_id", "server_version", "heartbeat_interval_s", "telemetry_interval_s", "reconnect_spread_s", "fleet_addresses", "enrolment_addresses", "signed_time")
+    __slots__ = ("node_id", "server_version", "heartbeat_interval_s", "telemetry_interval_s", "reconnect_spread_s", "fleet_addresses", "enrolment_addresses", "signed_time", "connection")
     NODE_ID_FIELD_NUMBER: _ClassVar[int]
     SERVER_VERSION_FIELD_NUMBER: _ClassVar[int]
     HEARTBEAT_INTERVAL_S_FIELD_NUMBER: _ClassVar[int]
@@ -220,6 +220,7 @@ class Welcome(_message.Message):
     FLEET_ADDRESSES_FIELD_NUMBER: _ClassVar[int]
     ENROLMENT_ADDRESSES_FIELD_NUMBER: _ClassVar[int]
     SIGNED_TIME_FIELD_NUMBER: _ClassVar[int]
+    CONNECTION_FIELD_NUMBER: _ClassVar[int]
     node_id: str
     server_version: str
     heartbeat_interval_s: float
@@ -228,7 +229,8 @@ class Welcome(_message.Message):
     fleet_addresses: _containers.RepeatedScalarFieldContainer[str]
     enrolment_addresses: _containers.RepeatedScalarFieldContainer[str]
     signed_time: bytes
-    def __init__(self, node_id: _Optional[str] = ..., server_version: _Optional[str] = ..., heartbeat_interval_s: _Optional[float] = ..., telemetry_interval_s: _Optional[float] = ..., reconnect_spread_s: _Optional[float] = ..., fleet_addresses: _Optional[_Iterable[str]] = ..., enrolment_addresses: _Optional[_Iterable[str]] = ..., signed_time: _Optional[bytes] = ...) -> None: ...
+    connection: int
+    def __init__(self, node_id: _Optional[str] = ..., server_version: _Optional[str] = ..., heartbeat_interval_s: _Optional[float] = ..., telemetry_interval_s: _Optional[float] = ..., reconnect_spread_s: _Optional[float] = ..., fleet_addresses: _Optional[_Iterable[str]] = ..., enrolment_addresses: _Optional[_Iterable[str]] = ..., signed_time: _Optional[bytes] = ..., connection: _Optional[int] = ...) -> None: ...
 
 class Refusal(_message.Message):
     __slots__ = ("reason", "detail", "retry_after_s", "protocol_min", "protocol_max")

@@ -14,7 +14,7 @@ from littoral_cloud.fleet.hello import known_of, note_hello
 from littoral_cloud.fleet.ledger import Change, Doc, Ledger, Write
 from littoral_cloud.fleet.profile import Profile, presence_of, presences, profile_of, stored, with_profile
 from littoral_cloud.fleet.records import Presence, dump, load
-from littoral_cloud.fleet.sessions import note_budgets
+from littoral_cloud.fleet.sessions import MAX_JUMP, note_budgets
 
 pytest_plugins = ("tests.kit.redis",)
 
@@ -127,3 +127,26 @@ async def test_a_changed_budget_is_written_to_the_profile_alone(ledger: Ledger, 
 def test_a_profile_has_the_fields_that_a_presence_has() -> None:
     assert isinstance(profile_of(SAID), Profile)
     assert {**stored(SAID)[0], **stored(SAID)[1]} == dump(SAID)
+
+
+async def test_a_copy_is_seen_by_the_count_of_its_sessions_and_both_addresses_stay(ledger: Ledger) -> None:
+    first = replace(SAID, boot_id="a" * 32, connection=7, address="10.0.0.1:5")
+    await note_hello(ledger, "n1", first)
+    copy = replace(SAID, boot_id="b" * 32, connection=7, address="10.0.0.2:6", since=SAID.since + 5)
+    await note_hello(ledger, "n1", copy)
+    seen = await presence_of(ledger, "n1")
+    assert seen is not None
+    assert (seen.twins, seen.runs_twice(copy.since)) == (("10.0.0.1:5", "10.0.0.2:6"), True)
+    again = replace(first, connection=8, since=SAID.since + 9)  # by another coordinator, which has seen no turns
+    await note_hello(ledger, "n1", again)
+    seen = await presence_of(ledger, "n1")
+    assert seen is not None
+    assert seen.twins == ("10.0.0.1:5", "10.0.0.2:6")
+    assert [line.action for line in await ledger.audit()] == ["node.twice"]
+
+
+async def test_a_count_that_is_wrong_is_not_the_largest_for_ever(ledger: Ledger) -> None:
+    await note_hello(ledger, "n1", replace(SAID, connection=2**64 - 1))
+    seen = await presence_of(ledger, "n1")
+    assert seen is not None
+    assert seen.connection == MAX_JUMP

@@ -3,7 +3,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from littoral_cloud.fleet.clones import BACKOFF, REMEMBERED_S, SessionTurns, Start, came
+from littoral_cloud.fleet.clones import BACKOFF, REMEMBERED_S, SessionTurns, Start, came, repeated
+from littoral_cloud.fleet.records import Presence
 
 
 def played(*script: tuple[str, float], was_open: bool = True) -> SessionTurns:
@@ -54,3 +55,34 @@ def test_neither_waits_for_ever_and_little_is_remembered(script: list[tuple[str,
         assert 0.0 <= turns.wait_s <= BACKOFF.most_s < REMEMBERED_S
         assert len(turns.starts) <= 4
         assert turns.starts[-1].boot_id == boot
+
+
+def counted(boot: str, connection: int) -> Presence:
+    return Presence(connected=True, since=0.0, boot_id=boot, connection=connection)
+
+
+def test_a_start_whose_count_was_there_already_is_a_copy() -> None:
+    assert repeated(counted("a", 7), counted("b", 7))
+    assert repeated(counted("a", 7), counted("b", 3))
+    assert not repeated(counted("a", 7), counted("b", 8))  # started again
+    assert not repeated(counted("a", 7), counted("a", 7))  # the same one, whose answer was lost
+    assert not repeated(counted("a", 0), counted("b", 0))  # older agents do not count
+    assert not repeated(counted("a", 7), counted("b", 0))
+
+
+@given(st.lists(st.sampled_from("ab"), min_size=1, max_size=40))
+def test_of_two_copies_that_follow_what_the_cloud_tells_each_change_of_hands_back_shows(script: list[str]) -> None:
+    """Each counts on from what it was told last, as the agent does."""
+    known, counts, before, seen, came_back = None, {"a": 5, "b": 5}, "", 0, 0
+    had = set[str]()
+    for boot in script:
+        counts[boot] += 1
+        now = counted(boot, counts[boot])
+        if known is not None:
+            seen += repeated(known, now)
+            counts[boot] = max(counts[boot], known.connection)
+        came_back += before != boot and boot in had
+        had.add(boot)
+        known = counted(boot, max(now.connection, known.connection if known else 0))
+        before = boot
+    assert seen >= (len(had) > 1)
