@@ -69,10 +69,10 @@ class Agent:
         settle_on(Using(settings.providers, folder.runtimes))
         monotonic, boot_id, threads = time.monotonic, secrets.token_hex(16), inference_threads(settings.threads)
         rng = random.Random(boot_id)  # noqa: S311 - jitter, not secrets
-        self._standing = standing = FleetStanding(folder, clock=clock, monotonic=monotonic, rng=rng, log=log)
+        self._damage = damage = CorruptFiles(folder.root, log)
+        self._standing = standing = FleetStanding(folder, clock=clock, monotonic=monotonic, rng=rng, log=log, damaged=damage)
         self.certificate, self._clock = certificate, clock = standing.certificate, standing.clock
         self._notify, self._log, self._boot_id, now, root = notify, log, boot_id, clock(), settings.machine_root
-        self._damage = damage = CorruptFiles(folder.root, log)
         # Reading takes a second: what was served before comes first.
         self._hardware = hardware = hardware or cache(lambda: profile(folder.root, facts(), threads=threads, root=root))
         self._slots, counters = Slots(), TelemetryWindows()

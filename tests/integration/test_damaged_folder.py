@@ -64,7 +64,7 @@ DAMAGES: Mapping[str, Callable[[bytes], bytes | None]] = {
 UNREAD = (".lock", "serving.json")
 """The one is held, never read; the other is written anew by each start."""
 
-UNMISSED = ("identity.json", "memory.json", "state.json", "crashes.json", "telemetry.spool")
+UNMISSED = ("identity.json", "memory.json", "state.json", "crashes.json", "connections.json", "telemetry.spool")
 """That one of these is not there says nothing: an older agent, a first start, nothing to tell."""
 
 

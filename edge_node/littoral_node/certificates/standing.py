@@ -13,6 +13,7 @@ from littoral_node.certificates.asking import come_back, next_certificate
 from littoral_node.certificates.renewal import CertificateRenewal
 from littoral_node.certificates.time_keeping import TimeKeeping
 from littoral_node.identity.connection_count import ConnectionCount
+from littoral_node.identity.files import Damaged
 from littoral_node.identity.folder import NodeFolder
 from littoral_node.identity.good_time import NodeClock
 from littoral_node.link.channel import CloudChannels
@@ -31,10 +32,11 @@ class FleetStanding:
         monotonic: Callable[[], float],
         rng: random.Random,
         log: Callable[..., None],
+        damaged: Damaged,
     ) -> None:
         self._log = log
-        self.clock = NodeClock(folder.clock, clock, log)
-        self._connections = ConnectionCount(folder.connections, log)
+        self.clock = NodeClock(folder.clock, clock, log, damaged=damaged)
+        self._connections = ConnectionCount(folder.connections, log, damaged)
         self.channels = CloudChannels(self.clock)
         self.certificate = CertificateRenewal(
             folder,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from littoral.errors import FleetError
-from littoral_node.identity.files import put_aside, read_record, write_record
+from littoral_node.identity.files import Damaged, ignore_damage, put_aside, read_record, write_record
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,14 +22,14 @@ class ConnectionCount:
     path: of connections.json.
     """
 
-    def __init__(self, path: Path, log: Callable[..., None]) -> None:
+    def __init__(self, path: Path, log: Callable[..., None], damaged: Damaged = ignore_damage) -> None:
         self._path = path
         self._log = log
         self._count = 0
         try:
             self._count = (read_record(OpenedSessions, path) or OpenedSessions()).count
         except (FleetError, OSError) as error:
-            log("file-damaged", file=path.name, detail=str(error))
+            damaged(path, error)
             put_aside(path)
 
     def next(self) -> int:

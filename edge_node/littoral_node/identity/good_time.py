@@ -22,7 +22,7 @@ from pathlib import Path
 
 from littoral.errors import FleetError, Untrusted
 from littoral.signed_time import NONCE_BYTES, answered_time
-from littoral_node.identity.files import put_aside, read_record, write_record
+from littoral_node.identity.files import Damaged, ignore_damage, put_aside, read_record, write_record
 
 TOLERANCE_S = 300.0
 """A clock that is further away is wrong: certificates are compared with what this class says, and operators hear of it."""
@@ -50,7 +50,12 @@ class NodeClock:
     """
 
     def __init__(
-        self, path: Path, clock: Callable[[], float], log: Callable[..., None], monotonic: Callable[[], float] = since_boot
+        self,
+        path: Path,
+        clock: Callable[[], float],
+        log: Callable[..., None],
+        monotonic: Callable[[], float] = since_boot,
+        damaged: Damaged = ignore_damage,
     ) -> None:
         self._path = path
         self._clock = clock
@@ -65,7 +70,7 @@ class NodeClock:
         try:
             self._least = (read_record(GoodTime, path) or GoodTime()).at
         except (FleetError, OSError) as error:
-            log("file-damaged", file=path.name, detail=str(error))
+            damaged(path, error)
             put_aside(path)
 
     def __call__(self) -> float:
