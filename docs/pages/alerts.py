@@ -25,9 +25,9 @@ class Alert:
 ALERTS = (
     Alert(
         "CoordinatorGone",
-        "absent(littoral_coordinator_info)",
+        'up{job="littoral"} == 0 or absent(littoral_coordinator_info)',
         "2m",
-        "Prometheus reaches no coordinator. Nodes serve what they have; nothing new reaches them.",
+        "Prometheus does not reach a coordinator, or its token ended. Nodes go to another coordinator, or serve what they have.",
         "Is the process there (`systemctl status`), and does it answer `/healthz`? Its log says why it ended. Start it again: it "
         "goes on where it stood.",
         page=True,
@@ -139,7 +139,8 @@ ALERTS = (
         "10m",
         "Nodes come and are sent away. `NODE_UNKNOWN`: the ledger does not know them, as after a restored backup. "
         "`NODE_REVOKED`: they were taken out.",
-        "`littoral-cloud audit show`. After a restore enrol them again; stop agents of machines that were taken out.",
+        "`littoral-cloud audit show --last 50 --action 'node.*'`. After a restore enrol them again; stop agents of machines that "
+        "were taken out.",
     ),
     Alert(
         "WebhookFails",
