@@ -15,6 +15,7 @@ from littoral_cloud.cli import execute
 from littoral_cloud.client.fleet_client import fleet_client
 from littoral_cloud.client.profile import LoginProfile, write_profile
 from littoral_cloud.settings import load_settings
+from littoral_cloud.teacher_service.samples import SampleFiles
 from littoral_cloud.trust.people import Role, Scope
 from tests.kit.api import asked, token_file, token_of
 from tests.kit.cloud import Cloud, running_cloud
@@ -161,3 +162,27 @@ async def test_a_cohort_has_the_nodes_that_its_caller_may_see(tmp_path: Path) ->
         assert refused(bad) == (422, "bad-input")
         assert (await http.delete("/api/v1/cohorts/cams", headers=admin)).status_code == 204
         assert refused(await http.get("/api/v1/cohorts/cams", headers=admin)) == (404, "not-found")
+
+
+async def test_samples_are_those_of_the_callers_nodes_and_models(tmp_path: Path) -> None:
+    async with operators_api(tmp_path / "cloud") as api:
+        for name, site in (("cam-1", "north"), ("cam-2", "south")):
+            await enrol(api, name, site=site)
+        files = SampleFiles(api.core.settings.data_dir / "samples")
+        one = {"at": 1.0, "model": "digits", "manifest": "sha256:ab", "confidence": 0.5, "node_class": 1, "teacher_class": 1}
+        files.add("digits", [one | {"node": "id-cam-1"}, one | {"node": "id-cam-2", "teacher_class": 2}])
+
+        async def found(headers: dict[str, str], **query: Any) -> list[tuple[str, str]]:
+            answer = await api.http.get("/api/v1/samples", headers=headers, params=query)
+            assert answer.status_code == 200, answer.text
+            return [(row["node"], row["node_id"]) for row in map(json.loads, answer.text.splitlines())]
+
+        admin = await api.bearer(Role.ADMIN)
+        assert await found(admin) == [("cam-1", "id-cam-1"), ("cam-2", "id-cam-2")]
+        assert await found(admin, disagree=True) == await found(admin, last=1) == [("cam-2", "id-cam-2")]
+        assert await found(admin, node="cam-1", model="digits") == [("cam-1", "id-cam-1")]
+        assert await found(await api.bearer(Role.VIEWER, name="nora", scope=NORTH)) == [("cam-1", "id-cam-1")]
+        assert await found(await api.bearer(Role.VIEWER, name="otto", scope=Scope(models=("faces",)))) == []
+        assert refused(await api.http.get("/api/v1/samples", headers=admin, params={"model": "x"})) == (404, "not-found")
+        certificates = (await api.http.get("/api/v1/certificates", headers=admin)).json()
+        assert (certificates["nodes"], certificates["late"]) == (2, 0)

@@ -10,11 +10,11 @@ import shutil
 import socket
 import ssl
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -22,8 +22,6 @@ from littoral.errors import FleetError, Unavailable
 from littoral.transport import asked_at, split_address
 from littoral_cloud.api.open_files import limits, room_for
 from littoral_cloud.cli.noun import noun
-from littoral_cloud.fleet.ledger import Ledger
-from littoral_cloud.fleet.nodes import view_nodes
 from littoral_cloud.local.discovery import SERVE_FILE, Serving, api_socket
 from littoral_cloud.settings import CloudSettings, load_settings
 from littoral_cloud.terminal.output import DataDirOption, Format, FormatOption, emit
@@ -32,6 +30,8 @@ from littoral_cloud.terminal.text import counted
 app = noun("Check this machine and the running coordinator.")
 
 ANSWER_S = 3.0
+API_S = 30.0
+"""It reads every node."""
 AGAIN_S = 0.3
 ENOUGH_BYTES = 2_000_000_000
 """Free disk space for a teacher, its students and a few rounds."""
@@ -67,8 +67,8 @@ def doctor(
     format: FormatOption = Format.TABLE,
 ) -> None:
     settings = load_settings(data_dir=data_dir)
-    checks = (_listeners, _redis) if server else (_versions, _folder, _keys, _disk, _files, _listeners, _redis)
-    findings = asyncio.run(_examine(settings, checks, must_serve=server))
+    checks = (_listeners, _redis) if server else (_versions, _folder, _keys, _disk, _files, _listeners, _redis, _api)
+    findings = asyncio.run(_examine(settings, checks, must_serve=server, folder_by_flag=data_dir is not None))
     emit(findings, format)
     bad = [finding for finding in findings if not finding.ok]
     if bad:
@@ -81,13 +81,18 @@ def doctor(
 class _Patient:
     settings: CloudSettings
     must_serve: bool
+    folder_by_flag: bool
     clock: Callable[[], float] = time.time  # noqa: TID251 - the command line is where the clock comes in
 
 
 async def _examine(
-    settings: CloudSettings, checks: tuple[Callable[[_Patient], Awaitable[list[CheckResult]]], ...], *, must_serve: bool
+    settings: CloudSettings,
+    checks: tuple[Callable[[_Patient], Awaitable[list[CheckResult]]], ...],
+    *,
+    must_serve: bool,
+    folder_by_flag: bool,
 ) -> list[CheckResult]:
-    patient = _Patient(settings, must_serve)
+    patient = _Patient(settings, must_serve, folder_by_flag)
     return [finding for check in checks for finding in await check(patient)]
 
 
@@ -249,25 +254,42 @@ async def _redis(patient: _Patient) -> list[CheckResult]:
                 binary = await asyncio.to_thread(find_binary)
                 return [CheckResult("redis", True, f"embedded, not running: {binary.path} {'.'.join(map(str, binary.version))}")]
             endpoint = Endpoint(socket=socket_file)
-        async with RedisLedger.open(endpoint, patient.clock, patience_s=ANSWER_S) as ledger:
-            certificates = [] if patient.must_serve else await _certificates(ledger, patient.clock())
+        async with RedisLedger.open(endpoint, patient.clock, patience_s=ANSWER_S):
+            pass
         cut = cut_off(settings.data_dir / "redis") if settings.redis_url is None else []
         hint = "the last writes are lost, acknowledged ones too: compare with a backup, see `littoral-cloud audit verify`"
         lost = [CheckResult("redis file", True, f"warning: it was cut off once: {cut[-1]}", hint)] if cut else []
-        return [CheckResult("redis", True, f"{endpoint} answers and is fit"), *lost, *certificates]
+        return [CheckResult("redis", True, f"{endpoint} answers and is fit"), *lost]
     except FleetError as error:
         return [CheckResult("redis", False, error.message, error.hint)]
 
 
-async def _certificates(ledger: Ledger, now: float) -> list[CheckResult]:
+async def _api(patient: _Patient) -> list[CheckResult]:
+    """What the coordinator that commands ask says: of the folder, or the one that a login or the environment names."""
+    from littoral_cloud.client.fleet_client import fleet_client, profile_of
+
+    settings = patient.settings
+    try:
+        if profile_of(settings, folder_by_flag=patient.folder_by_flag) is None and Serving.read(settings.data_dir) is None:
+            return []
+        async with asyncio.timeout(API_S), fleet_client(settings, folder_by_flag=patient.folder_by_flag) as fleet:
+            me, found = await fleet.get("/whoami"), await fleet.get("/certificates")
+    except FleetError as error:
+        return [CheckResult("operator api", False, error.message, error.hint)]
+    except TimeoutError:
+        return [CheckResult("operator api", False, f"no answer within {API_S:.0f} s", "see the server's log")]
+    answers = CheckResult("operator api", True, f"{fleet.where} answers: you are {me['name']}, {me['role']}")
+    return [answers, _certificates(found)]
+
+
+def _certificates(found: Mapping[str, Any]) -> CheckResult:
     """A warning only, because a node may be switched off for long."""
-    views = await view_nodes(ledger, now)
-    late = {view.node.name: warning for view in views if (warning := view.certificate_warning(now))}
-    if not late:
-        return [CheckResult("certificates", True, f"of {counted(len(views), 'node')}: valid for two weeks or longer")]
-    listed = "; ".join(f"{name}: {warning}" for name, warning in sorted(late.items()))
-    hint = "a connected node renews its own; else a new join line brings it back under its id: littoral-node enroll"
-    return [CheckResult("certificates", True, f"warning: {len(late)} of {counted(len(views), 'node')}: {listed}", hint)]
+    nodes = counted(found["nodes"], "node")
+    if not found["late"]:
+        return CheckResult("certificates", True, f"of {nodes}: valid for two weeks or longer")
+    listed = "; ".join(f"{each['name']}: {each['warning']}" for each in found["first"])
+    hint = "a node that is there renews its own, and one that was away gets another one when it comes back"
+    return CheckResult("certificates", True, f"warning: {found['late']} of {nodes}: {listed}", hint)
 
 
 def _listens(path: Path) -> bool:

@@ -151,7 +151,7 @@ async def fleet_client(
     Raises NotFound where the data folder holds no coordinator's data; BadInput, Unavailable.
     """
     token = _token(settings)
-    if (profile := _profile(settings, token, folder_by_flag=folder_by_flag)) is not None:
+    if (profile := profile_of(settings, folder_by_flag=folder_by_flag)) is not None:
         async with client_of(profile) as client:
             yield client
     elif Serving.read(settings.data_dir) is not None:
@@ -166,12 +166,12 @@ async def fleet_client(
                 yield client
 
 
-def _profile(settings: CloudSettings, token: str, *, folder_by_flag: bool) -> LoginProfile | None:
-    """None: the socket of the data folder."""
+def profile_of(settings: CloudSettings, *, folder_by_flag: bool) -> LoginProfile | None:
+    """Where commands ask over the network; None: over the socket of the data folder. Raises BadInput."""
     if folder_by_flag:
         return None
     if settings.api_url is not None:
-        if not token:
+        if not (token := _token(settings)):
             raise BadInput(
                 "setting api_token_file: is not set, and LITTORAL_API_URL is", hint="set LITTORAL_API_TOKEN_FILE to a file"
             )
