@@ -19,7 +19,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from littoral.errors import BadInput, Conflict, FleetError, LostLease, NotFound, Untrusted
+from littoral_cloud.commands import rollouts as rollout_commands
 from littoral_cloud.commands import runs as run_commands
+from littoral_cloud.commands.rollout_request import RolloutRequest
 from littoral_cloud.commands.use_case import Office
 from littoral_cloud.federation.run import Run, RunState
 from littoral_cloud.federation.terms import RunTerms
@@ -31,7 +33,6 @@ from littoral_cloud.fleet.records import Release, dump, load
 from littoral_cloud.fleet.view import FleetView
 from littoral_cloud.rollouts.assignments import KIND as ASSIGNMENT
 from littoral_cloud.rollouts.assignments import AssignmentState, assignment_id
-from littoral_cloud.rollouts.commands import policy_with, start_rollout
 from littoral_cloud.rollouts.state import ENDED, Rollout
 from littoral_cloud.rollouts.wording import nodes_in_audit
 from littoral_cloud.trust.people import LOOP
@@ -173,16 +174,14 @@ class Loop:
         return until
 
     async def _make(self, seen: ModelView, doc: Doc | None, move: Move, fence: Fence) -> None:
-        core = self._core
         match move:
             case StartRun(nodes):
                 await self._start_run(seen, doc, nodes, fence)
             case MakeRelease(run_id):
                 await self._make_release(seen, doc, run_id, fence)
             case StartRollout(release_id):
-                release = next(r for r in seen.releases if r.release_id == release_id)
-                policy, above = policy_with(core.settings.probation_s), core.settings.approval_above
-                await start_rollout(core.ledger, release, core.clock(), policy, number=1, approval_above=above, actor=ACTOR)
+                request = RolloutRequest(release=release_id)
+                await rollout_commands.start(self._office, LOOP, request=request, number=1)
             case Settle():
                 await self._settle(seen, doc, move, fence)
 

@@ -39,12 +39,14 @@ async def test_a_rollout_waits_for_another_person_and_a_window_and_leaves_out_a_
     processes: Fleet, tmp_path: Path
 ) -> None:
     async def said(*words: str, person: str = "ada") -> Any:
-        environment = {**processes.environment, "LOGNAME": person}
+        environment = {**processes.environment, "LITTORAL_API_TOKEN_FILE": str(tmp_path / person)}
         log = processes.root / "commands.log"
         return json.loads(await run_to_end(words[0], [CLOUD, *words, "--format", "json"], log, environment))
 
     async with open_core(load_settings(data_dir=processes.root / "cloud"), clock=time.time) as core:  # noqa: TID251
         in_three_days = DAYS[(datetime.fromtimestamp(core.clock(), UTC).weekday() + 3) % 7]
+        for person in ("ada", "ben"):
+            (tmp_path / person).write_text(await processes.cloud("operator", "create", person, "--role", "operator"))
         await processes.join("open")
         await processes.join("later", "--update-window", f"{in_three_days} 00:00-01:00", "--time-zone", "UTC")
         await processes.join("ill")

@@ -7,6 +7,7 @@ import json
 import random
 import sys
 from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from littoral_cloud.app import Core, open_core
 from littoral_cloud.commands.use_case import Office
 from littoral_cloud.federation.participants import waits_for
 from littoral_cloud.federation.run import KIND as RUN
-from littoral_cloud.federation.run import Run, all_runs, failed, read_run, started, update_run
+from littoral_cloud.federation.run import Run, RunState, all_runs, create_run, failed, read_run, started, update_run
 from littoral_cloud.fleet.drift import CountTable, Inputs, inputs_id
 from littoral_cloud.fleet.ledger import Change, Write, until
 from littoral_cloud.fleet.records import dump
@@ -37,7 +38,7 @@ from littoral_cloud.settings import load_settings
 from littoral_cloud.training.weights import arrays_of, weights_bytes
 from littoral_cloud.trust.people import Role, Scope
 from littoral_node.federation.training import LocalSchedule, train
-from tests.kit.federation import CLASSES, INPUT, SPEC, enrol
+from tests.kit.federation import CLASSES, INPUT, SPEC, enrol, small_run
 from tests.kit.operators import operators_api
 from tests.kit.patience import PATIENCE_S
 
@@ -211,6 +212,21 @@ async def test_a_run_needs_a_scope_with_its_model_and_nodes(core: Core, tmp_path
         assert line.actor == "ada"
 
 
+@asynccontextmanager
+async def looping(core: Core) -> AsyncIterator[None]:
+    """The closed loop, as a coordinator has it; what ends it fails here."""
+    view = FleetView(core.ledger, {**RECORDS, RUN: Run})
+    loop = Loop(Office(core), view, random.Random(1))
+    running = [asyncio.create_task(view.run()), asyncio.create_task(loop.run())]
+    try:
+        yield
+    finally:
+        for task in running:
+            task.cancel()
+        ended = await asyncio.gather(*running, return_exceptions=True)
+    assert all(isinstance(each, asyncio.CancelledError) for each in ended)
+
+
 async def test_the_loop_starts_a_run_for_nodes_that_drifted_and_settles_where_it_failed(core: Core) -> None:
     [artifact] = await all_artifacts(core.ledger)
     await create_release(core.ledger, "corners", [artifact.manifest_digest], "manual", "", core.clock(), actor="test")
@@ -229,9 +245,6 @@ async def test_the_loop_starts_a_run_for_nodes_that_drifted_and_settles_where_it
     )
     gone = Write("inputs", inputs_id("gone", "corners"), dump(drifted), 0)
     await core.ledger.commit(Change((Write("inputs", inputs_id("n-a", "corners"), dump(drifted), 0), gone)))
-    view = FleetView(core.ledger, {**RECORDS, RUN: Run})
-    loop = Loop(Office(core), view, random.Random(1))
-    running = [asyncio.create_task(view.run()), asyncio.create_task(loop.run())]
 
     async def started_run() -> Run | None:
         return next(iter(await all_runs(core.ledger)), None)
@@ -240,15 +253,29 @@ async def test_the_loop_starts_a_run_for_nodes_that_drifted_and_settles_where_it
         doc = await core.ledger.get("loop", "corners")
         return True if doc is not None and doc.body["settled"] == ["corners-run-1"] else None
 
-    try:
+    async with looping(core):
         run = await until(core.ledger, (RUN,), started_run, seconds=PATIENCE_S, what="a run")
         assert (run.run_id, run.origin) == ("corners-run-1", "loop")
         await update_run(core.ledger, run.run_id, lambda r: failed(r, "too-few-nodes", "", 2.0))
         assert await until(core.ledger, ("loop",), settled, seconds=PATIENCE_S, what="the loop to settle it")
-    finally:
-        for task in running:
-            task.cancel()
-        ended = await asyncio.gather(*running, return_exceptions=True)
-    assert all(isinstance(each, asyncio.CancelledError) for each in ended)
     lines = [(line.action, line.actor) for line in await core.ledger.audit() if line.subject == run.run_id]
     assert lines == [("run.created", "loop"), ("loop.settled", "loop")]
+
+
+async def test_the_loop_starts_one_rollout_of_what_its_run_learnt(core: Core) -> None:
+    [artifact] = await all_artifacts(core.ledger)
+    learnt = small_run("corners-run-1", artifact.weights, model="corners", state=RunState.SUCCEEDED, origin="loop")
+    await create_run(core.ledger, learnt, actor="test")
+    digests = [artifact.manifest_digest]
+    made = await create_release(
+        core.ledger, "corners", digests, "federated", "", core.clock(), run_id=learnt.run_id, actor="test"
+    )
+
+    async def started_rollout() -> list[str] | None:
+        return [doc.id for doc in await core.ledger.all("rollout")] or None
+
+    async with looping(core):
+        found = await until(core.ledger, ("rollout",), started_rollout, seconds=PATIENCE_S, what="a rollout")
+    assert found == [f"{made.release_id}-r1"]
+    [line] = [line for line in await core.ledger.audit() if line.action == "rollout.started"]
+    assert (line.subject, line.actor) == (found[0], "loop")

@@ -56,8 +56,12 @@ class PreviewedRollout:
 
 
 @use_case("rollout.start", Role.OPERATOR)
-async def start(office: Office, caller: Caller, *, request: RolloutRequest) -> StartedRollout:
-    """Asks for a rollout; the coordinator carries it out, and restores the old models where a node fails."""
+async def start(office: Office, caller: Caller, *, request: RolloutRequest, number: int = 0) -> StartedRollout:
+    """Asks for a rollout; the coordinator carries it out, and restores the old models where a node fails.
+
+    Args:
+        number: for a caller that must not start one twice: the number that it must get. 0: the next.
+    """
     core = office.core
     release = await read_release(core.ledger, request.release)
     caller.needs_model(release.model)
@@ -66,6 +70,7 @@ async def start(office: Office, caller: Caller, *, request: RolloutRequest) -> S
         release,
         core.clock(),
         await policy_of(core, caller, request),
+        number=number,
         large_first_wave=request.large_first_wave,
         approval_above=core.settings.approval_above,
         actor=caller.name,
