@@ -18,6 +18,7 @@ from littoral.errors import BadInput
 from littoral.process.limits import command_of
 from littoral.process.tether import tethered
 from littoral_cloud.cli.noun import noun
+from littoral_cloud.cli.pushing import PushOption
 from littoral_cloud.cli.reading import ResizeOption, read_data, remark_on
 from littoral_cloud.cli.search_progress import SearchProgress
 from littoral_cloud.cli.stopping import stop_on_signal
@@ -64,6 +65,7 @@ def compress(
     ] = None,
     release: Annotated[bool, typer.Option("--release", help="Release the front, or its part inside the budget.")] = False,
     rollout: Annotated[bool, typer.Option("--rollout", help="Make a release, and start its rollout.")] = False,
+    push: PushOption = False,
     every: Annotated[int, typer.Option(help="Training steps between two checkpoints.", min=1)] = 500,
     yes: Annotated[bool, typer.Option("--yes", help="Also release students that are worse than the baseline.")] = False,
     resize: ResizeOption = "",
@@ -112,14 +114,14 @@ def compress(
     same = ["compress", recipe, "--data", str(data), "--budget", budget, "--time-budget", time_budget, "--every", str(every)]
     same += ["--trials", str(plan.settings.trials), "--data-dir", str(settings.data_dir), "--only-work"]
     with stop_on_signal() as signals, _others(workers - 1, same):
-        control = SearchControl(stop=signals.stop, time_budget_s=seconds, releasing=release or rollout, every=every)
+        control = SearchControl(stop=signals.stop, time_budget_s=seconds, releasing=release or rollout or push, every=every)
         found = asyncio.run(_searched(settings, plan, examples, budget, control, place))
     if only_work:
         return
     body = {"search": name, "ended": found.reason, "trials": len(found.trials), "seconds": round(found.seconds, 1)}
     body |= {"best": found.best.number if found.best else None, "report": str(place)}
-    if found.reason != "stopped" and found.best is not None and (release or rollout):
-        body |= asyncio.run(_released(settings, found, examples, data, rollout, yes, format))
+    if found.reason != "stopped" and found.best is not None and (release or rollout or push):
+        body |= asyncio.run(_released(settings, found, examples, data, rollout, yes, format, push=push))
     _emitted(body, found.baseline, rows_of(found, found.front), format)
     if found.reason == "stopped":
         notice(f"search {name}: stopped after {len(found.trials)} trials; the same command continues from there")
@@ -179,10 +181,18 @@ def _emitted(body: dict[str, Any], base: Baseline, rows: Sequence[dict[str, Any]
 
 
 async def _released(
-    settings: CloudSettings, found: SearchResult, examples: Dataset, data: Path, rollout: bool, yes: bool, format: Format
+    settings: CloudSettings,
+    found: SearchResult,
+    examples: Dataset,
+    data: Path,
+    rollout: bool,
+    yes: bool,
+    format: Format,
+    *,
+    push: bool,
 ) -> dict[str, Any]:
     from littoral.budget import Budget, excesses
-    from littoral_cloud.cli.students import release_students, students_of
+    from littoral_cloud.cli.students import push_students, release_students, students_of
     from littoral_cloud.factory.baseline import baseline_of, teacher_faults, with_baseline, worth_releasing
 
     inside = [r for r in found.front if r.outcome and not excesses(r.outcome.measured(""), found.budget or Budget())]
@@ -198,7 +208,9 @@ async def _released(
         emit_remarks([("teacher", teacher_faults(made.teacher_accuracy, packaged, base))])
     emit_remarks((p.manifest.name, p.manifest.remarks) for p in packaged)
     made = replace(made, packaged=worth_releasing(packaged, base, yes=yes))
-    taken, released = await release_students(settings, made, f"search {found.name}", data, rollout=rollout)
+    note = f"search {found.name}"
+    releasing = push_students(settings, made, note, rollout=rollout) if push else None
+    taken, released = await (releasing or release_students(settings, made, note, data, rollout=rollout))
     return {
         **released,
         "chosen": found.artifact_of(found.best) if found.best else None,  # on the held-out examples

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from littoral.digest import digest_of
 from littoral_cloud.terminal.output import Format, by_class, notice, remarked
 
 if TYPE_CHECKING:
@@ -57,3 +58,30 @@ async def release_students(
         policy, above = policy_with(core.settings.probation_s), core.settings.approval_above
         started = await start_rollout(core.ledger, release, now, policy, approval_above=above) if rollout else ""
     return taken, {"release": release.release_id, "rollout": started}
+
+
+async def push_students(
+    settings: CloudSettings, made: Made, note: str, *, rollout: bool
+) -> tuple[Sequence[Packaged], dict[str, Any]]:
+    """As release_students, at the coordinator that this user is logged in to: it tests, signs and releases them."""
+    from littoral_cloud.client.fleet_client import fleet_client
+    from littoral_cloud.client.push import Pushed, push_artifacts, push_release, push_teacher
+    from littoral_cloud.releases.release import weights_of
+    from littoral_cloud.releases.teacher_store import described
+
+    async with fleet_client(settings, folder_by_flag=False) as fleet:
+        taken = await push_artifacts(fleet, [Pushed(packaged, weights) for packaged, weights in weights_of(made)], notice)
+        voices: dict[str, bytes] = {}
+        manifest = made.packaged[0].manifest
+
+        def put(content: bytes) -> str:
+            voices[digest := digest_of(content)] = content
+            return digest
+
+        if made.teacher is not None:
+            teacher = described(made.teacher, manifest.input.shape, len(manifest.output.labels), put)
+            if teacher is not None:
+                await push_teacher(fleet, made.teacher.digest, teacher, voices)
+        released = await push_release(fleet, [digest for _, digest in taken], "initial", note, rollout=rollout)
+    names = {each.packaged.manifest.name for each, _ in taken}
+    return [packaged for packaged in made.packaged if packaged.manifest.name in names], released

@@ -14,6 +14,7 @@ import typer
 
 from littoral.errors import BadInput, NoFit
 from littoral_cloud.cli.noun import noun
+from littoral_cloud.cli.pushing import PushOption
 from littoral_cloud.cli.reading import ResizeOption, described, read_data, remark_on
 from littoral_cloud.cli.stopping import stop_on_signal
 from littoral_cloud.fleet.names import checked_name
@@ -48,6 +49,7 @@ def train(
         str, typer.Option(help="A recipe's name (see --recipes) or a TOML file; auto fits one to the data.")
     ] = "auto",
     rollout: Annotated[bool, typer.Option("--rollout", help="Also start a rollout of the release.")] = False,
+    push: PushOption = False,
     every: Annotated[int, typer.Option(help="Training steps between two checkpoints.", min=1)] = 500,
     keep: Annotated[
         bool,
@@ -92,14 +94,16 @@ def train(
     folders = WorkFolders(settings.data_dir / TRAINING, settings.data_dir / ANSWERS, every)
     folders.make_writable("train", hint="name another --data-dir")
     remark_on(examples)
-    _release(settings, _made(plan, examples, folders), f"recipe {Path(recipe).stem}", data, rollout, yes, format)
+    _release(settings, _made(plan, examples, folders), f"recipe {Path(recipe).stem}", data, rollout, yes, format, push=push)
     if not keep:
         folders.forget()
 
 
-def _release(settings: CloudSettings, made: Made, note: str, data: Path, rollout: bool, yes: bool, format: Format) -> None:
+def _release(
+    settings: CloudSettings, made: Made, note: str, data: Path, rollout: bool, yes: bool, format: Format, *, push: bool
+) -> None:
     """Releases the students that are worth it, and prints them."""
-    from littoral_cloud.cli.students import release_students, students_of
+    from littoral_cloud.cli.students import push_students, release_students, students_of
     from littoral_cloud.factory.baseline import baseline_of, teacher_faults, with_baseline, worth_releasing
     from littoral_cloud.recipes.recipe import trained_teachers
 
@@ -113,7 +117,8 @@ def _release(settings: CloudSettings, made: Made, note: str, data: Path, rollout
     except NoFit:
         emit(students_of(made.packaged, base, made.packaged[:0], format), Format.TABLE, out=sys.stderr)
         raise
-    taken, released = asyncio.run(release_students(settings, worth, note, data, rollout=rollout))
+    releasing = push_students(settings, worth, note, rollout=rollout) if push else None
+    taken, released = asyncio.run(releasing or release_students(settings, worth, note, data, rollout=rollout))
     released["teacher_accuracy"] = made.teacher_accuracy if made.teacher else None
     students = students_of(made.packaged, base, taken, format)
     if format == Format.JSON:

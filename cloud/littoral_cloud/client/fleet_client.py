@@ -41,6 +41,8 @@ ANSWER_S = 60.0
 PAGE = 1_000
 """Things of one request."""
 FOLDER = "LITTORAL_DATA_DIR"
+LONG_S = 600.0
+"""Without a byte: of what takes the coordinator long."""
 
 QueryValue = str | int | float | Sequence[str] | None
 
@@ -65,8 +67,9 @@ class FleetClient:
     async def get(self, path: str, **query: QueryValue) -> Any:
         return await self._ask("GET", path, query)
 
-    async def post(self, path: str, body: Mapping[str, Any] | None = None) -> Any:
-        return await self._ask("POST", path, {}, body)
+    async def post(self, path: str, body: Mapping[str, Any] | None = None, *, long: bool = False) -> Any:
+        """`long`: it takes the coordinator minutes."""
+        return await self._ask("POST", path, {}, body, LONG_S if long else ANSWER_S)
 
     async def put(self, path: str, body: Mapping[str, Any]) -> Any:
         return await self._ask("PUT", path, {}, body)
@@ -83,6 +86,32 @@ class FleetClient:
             found += page["items"]
             if not (after := page["next"]):
                 return found
+
+    async def send(self, path: str, parts: AsyncIterator[bytes], **query: QueryValue) -> None:
+        """PUTs a file as a stream."""
+        import httpx
+
+        headers = {"content-type": "application/octet-stream"}
+        try:
+            answer = await self._http.put(PATHS + path, params=_given(query), content=parts, headers=headers, timeout=LONG_S)
+        except httpx.HTTPError as error:
+            raise self._away(error) from error
+        if answer.is_error:
+            raise error_from(answer)
+
+    @asynccontextmanager
+    async def chunks(self, path: str) -> AsyncIterator[AsyncIterator[bytes]]:
+        """The bytes of a file, as they come."""
+        import httpx
+
+        try:
+            async with self._http.stream("GET", PATHS + path, timeout=LONG_S) as answer:
+                if answer.is_error:
+                    await answer.aread()
+                    raise error_from(answer)
+                yield answer.aiter_bytes()
+        except httpx.HTTPError as error:
+            raise self._away(error) from error
 
     @asynccontextmanager
     async def lines(self, path: str, **query: QueryValue) -> AsyncIterator[AsyncIterator[str]]:
@@ -105,13 +134,20 @@ class FleetClient:
             await anext(lines)  # ": open"
             yield self._changes(lines)
 
-    async def _ask(self, method: str, path: str, query: Mapping[str, QueryValue], body: Mapping[str, Any] | None = None) -> Any:
+    async def _ask(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, QueryValue],
+        body: Mapping[str, Any] | None = None,
+        within_s: float = ANSWER_S,
+    ) -> Any:
         import httpx
 
         if (field := _not_finite(body)) is not None:
             raise BadInput(f"{field}: must be a finite number", hint="leave it out for the default")
         try:
-            answer = await self._http.request(method, PATHS + path, params=_given(query), json=body)
+            answer = await self._http.request(method, PATHS + path, params=_given(query), json=body, timeout=within_s)
         except httpx.HTTPError as error:
             raise self._away(error) from error
         if answer.is_error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from littoral.errors import BadInput, NotFound
 from littoral_cloud.commands.paging import Page, moment_key, page_of
@@ -27,12 +27,16 @@ class ReleaseDetail:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReleaseRequest:
-    """Artifacts of one model, each by its name or digest, or the first characters of its digest."""
+    """Artifacts of one model, each by its name or digest, or the first characters of its digest.
+
+    `kind`: "initial" of students that were trained, "manual" of what a person chose.
+    """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid"}
 
     artifacts: tuple[str, ...]
     note: str = ""
+    kind: Literal["initial", "manual"] = "manual"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +90,7 @@ async def create(office: Office, caller: Caller, *, request: ReleaseRequest) -> 
     for each in artifacts:
         caller.needs_model(each.model)
     digests, model = [each.manifest_digest for each in artifacts], artifacts[0].model
-    made = await create_release(core.ledger, model, digests, "manual", request.note, core.clock(), actor=caller.name)
+    made = await create_release(core.ledger, model, digests, request.kind, request.note, core.clock(), actor=caller.name)
     return await detail_of(office, made)
 
 

@@ -7,10 +7,11 @@ is declared beside it, and checked before its first line. Scopes are checked ins
 
 from __future__ import annotations
 
+import asyncio
 import functools
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from littoral_cloud.app import Core
@@ -28,13 +29,15 @@ R = TypeVar("R")
 class Office:
     """What use cases stand on.
 
-    `view`, `names`, `health`: None in a process that serves no fleet; the ledger is read in place of the first two.
+    `view`, `names`, `health`: None in a process that serves no fleet; the ledger is read in place of the first two. `heavy`: what
+    takes a processor for long waits for it.
     """
 
     core: Core
     view: FleetView | None = None
     names: NodeNames | None = None
     health: CoordinatorHealth | None = None
+    heavy: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(1))
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from littoral import codec
 from littoral.codec_errors import codec_errors
-from littoral.digest import digest_of
+from littoral.digest import digest_of_file
 from littoral.manifest import MAX_MANIFEST_BYTES, Manifest
 from littoral.measurement import MeasurementResult
 from littoral.measuring import Measurer
@@ -25,23 +27,42 @@ async def tried(
     Args:
         files, coded: as Packaged holds them.
     """
+    with tempfile.TemporaryDirectory(prefix="littoral-made-") as made:
+        paths: dict[str, Path] = {}
+        for number, file in enumerate(manifest.files):
+            content = files[file.path] if file.transfer is None else coded[file.path]
+            path = paths[file.digest if file.transfer is None else file.transfer.digest] = Path(made, str(number))
+            path.write_bytes(content)
+        return await tried_from(manifest, paths.__getitem__, measurer)
+
+
+async def tried_from(manifest: Manifest, path: Callable[[str], Path], measurer: Measurer) -> MeasurementResult:
+    """As `tried`, of files on this disk.
+
+    Args:
+        path: of the file with the bytes of a digest.
+    """
     size = round(len(manifest.encode()) * _ENVELOPE)
     if size > MAX_MANIFEST_BYTES:
         return MeasurementResult(
             failure="bad-manifest", detail=f"its manifest has {size:,} bytes, at most {MAX_MANIFEST_BYTES:,} are read"
         )
     with tempfile.TemporaryDirectory(prefix="littoral-tried-") as scratch:
-        folder = Path(scratch, "artifact")
-        folder.mkdir()
-        for file in manifest.files:
-            place = folder / file.path
-            if file.transfer is None:
-                place.write_bytes(files[file.path])
-            else:
-                travels = Path(scratch, "coded")
-                travels.write_bytes(coded[file.path])
-                with codec_errors():
-                    codec.decode_file(travels, place, limit=file.bytes)
-            if digest_of(place.read_bytes()) != file.digest:
-                return MeasurementResult(failure="digest-mismatch", detail=f"{file.path} is not what the manifest says")
+        folder = Path(scratch)
+        if (wrong := await asyncio.to_thread(_unpacked, manifest, path, folder)) is not None:
+            return MeasurementResult(failure="digest-mismatch", detail=f"{wrong} is not what the manifest says")
         return await measurer.measure(manifest, folder)
+
+
+def _unpacked(manifest: Manifest, path: Callable[[str], Path], folder: Path) -> str | None:
+    """Writes the artifact as a node has it. Gives the file that is not what the manifest says."""
+    for file in manifest.files:
+        place = folder / file.path
+        if file.transfer is None:
+            shutil.copyfile(path(file.digest), place)
+        else:
+            with codec_errors():
+                codec.decode_file(path(file.transfer.digest), place, limit=file.bytes)
+        if digest_of_file(place) != file.digest:
+            return file.path
+    return None

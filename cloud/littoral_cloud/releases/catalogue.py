@@ -78,6 +78,19 @@ async def publish(
             if digest_of(coded) != file.transfer.digest or len(coded) != file.transfer.bytes:
                 raise BadInput(f"artifact {manifest.name}: what travels for {file.path} is not what the manifest says")
             core.blobs.put(coded)
+    stored = core.blobs.put(weights) if weights else ""
+    return await sign(core, manifest, now, weights=stored, data=data, actor=actor)
+
+
+async def sign(
+    core: PublishingCore, manifest: Manifest, now: float, *, weights: str = "", data: str = "", actor: str = "factory"
+) -> Artifact:
+    """Signs the manifest of files that are blobs already, and makes the artifact known.
+
+    Args:
+        weights: digest of the blob that it was exported from; "": not stored.
+        data: as of `publish`.
+    """
     digest = core.blobs.put(await asyncio.to_thread(manifest.seal, core.trust.signing_key))  # a command may sign
     artifact = Artifact(
         manifest_digest=digest,
@@ -97,7 +110,7 @@ async def publish(
         needs=needs_of(manifest),
         interface=interface_of(manifest),
         created_at=now,
-        weights=core.blobs.put(weights) if weights else "",
+        weights=weights,
         data=data,
     )
     line = Audit(

@@ -12,7 +12,7 @@ from littoral_cloud.data.sources import load_dataset
 from littoral_cloud.factory.production import Made
 from littoral_cloud.fleet.records import Release
 from littoral_cloud.packaging.node_check import taken_by_a_node
-from littoral_cloud.packaging.package import Bench, candidates_from
+from littoral_cloud.packaging.package import Bench, Packaged, candidates_from
 from littoral_cloud.releases.catalogue import create_release, publish
 from littoral_cloud.releases.parents import parents_by_role
 from littoral_cloud.releases.teacher_store import store_teacher
@@ -32,14 +32,18 @@ async def release_made(
 
     Raises what `publish` and `create_release` raise.
     """
-    weights = {student.digest: weights_bytes(arrays_of(student.module)) for student in made.students}
     digests = []
-    for packaged in made.packaged:
-        (digest,) = parents_by_role(packaged.manifest)[WEIGHTS]
-        artifact = await publish(core, packaged, now, weights=weights.get(digest, b""), data=data, actor=actor)
+    for packaged, weights in weights_of(made):
+        artifact = await publish(core, packaged, now, weights=weights, data=data, actor=actor)
         digests.append(artifact.manifest_digest)
     await store_teacher(core, made)
     return await create_release(core.ledger, made.production.model, digests, kind, note, now, actor=actor)
+
+
+def weights_of(made: Made) -> list[tuple[Packaged, bytes]]:
+    """Each artifact with the safetensors bytes of the network that it was exported from; empty: it is not here."""
+    weights = {student.digest: weights_bytes(arrays_of(student.module)) for student in made.students}
+    return [(each, weights.get(parents_by_role(each.manifest)[WEIGHTS][0], b"")) for each in made.packaged]
 
 
 async def release_weights(

@@ -25,6 +25,7 @@ from littoral_cloud.api.rest import (
     samples,
     sessions,
     tokens,
+    uploads,
     webhooks,
 )
 from littoral_cloud.api.rest.access import refuse_paths_without_role
@@ -56,6 +57,7 @@ ROUTERS = (
     samples.router,
     sessions.router,
     tokens.router,
+    uploads.router,
     webhooks.router,
 )
 

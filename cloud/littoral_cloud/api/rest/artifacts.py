@@ -8,7 +8,7 @@ from fastapi import APIRouter
 
 from littoral_cloud.api.rest.access import HereDep, needs
 from littoral_cloud.api.rest.paging import AfterQuery, LimitQuery
-from littoral_cloud.commands import artifacts
+from littoral_cloud.commands import artifacts, publishing
 from littoral_cloud.commands.artifacts import (
     ArtifactDifferences,
     ArtifactStory,
@@ -18,6 +18,7 @@ from littoral_cloud.commands.artifacts import (
     SignedAgain,
 )
 from littoral_cloud.commands.paging import Page
+from littoral_cloud.commands.publishing import PublishedArtifact, PublishRequest, TeacherRequest
 from littoral_cloud.fleet.records import Artifact
 
 router = APIRouter(prefix="/artifacts", tags=["artifacts"])
@@ -38,6 +39,16 @@ async def page(
     here: HereDep, model: str = "", newest_first: bool = False, after: AfterQuery = "", limit: LimitQuery = 50
 ) -> Page[Artifact]:
     return await artifacts.page(here.office, here.caller, model=model, newest_first=newest_first, after=after, limit=limit)
+
+
+@router.post("", status_code=201, **needs(publishing.publish))
+async def publish(here: HereDep, request: PublishRequest) -> PublishedArtifact:
+    return await publishing.publish(here.office, here.caller, request=request)
+
+
+@router.post("/teachers", status_code=204, **needs(publishing.keep_teacher))
+async def keep_teacher(here: HereDep, request: TeacherRequest) -> None:
+    await publishing.keep_teacher(here.office, here.caller, request=request)
 
 
 @router.post("/collect", **needs(artifacts.collected))

@@ -15,6 +15,7 @@ from littoral.errors import (
     BadInput,
     Changed,
     Conflict,
+    DigestMismatch,
     FleetError,
     NoSpace,
     NotFound,
@@ -42,6 +43,7 @@ class TooOften(FleetError):
 HTTP_STATUS: dict[type[FleetError], int] = {
     NotSignedIn: 401,
     Untrusted: 403,
+    DigestMismatch: 422,
     NotFound: 404,
     Changed: 412,
     Conflict: 409,
