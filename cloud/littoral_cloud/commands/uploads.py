@@ -43,7 +43,7 @@ async def put(
     """Takes a file, or what is missing of it.
 
     Args:
-        offset: where the parts begin: what `state` said.
+        offset: where the parts begin: `stored_bytes` of `state`.
 
     Raises TooLarge, NoSpace; Conflict where they begin elsewhere, or ended early: what came stays; DigestMismatch where the bytes
     are others than the digest says.
