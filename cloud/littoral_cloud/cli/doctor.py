@@ -127,12 +127,19 @@ async def _keys(patient: _Patient) -> list[CheckResult]:
         if not places:
             findings.append(CheckResult(f"{name} key", True, "none yet: the first start makes it"))
         for place in places:
+            if len(places) > 1 and not (place / "key.pem").exists() and not _command(patient.settings, name):
+                findings.append(CheckResult(f"{place.name} key", True, f"{place}: destroyed, or elsewhere"))
+                continue
             try:
                 found = await asyncio.to_thread(tried, _opened_key(patient.settings, name, place))
                 findings.append(CheckResult(f"{place.name} key", True, f"{place}{found}"))
             except FleetError as error:
                 findings.append(CheckResult(f"{place.name} key", False, error.message, error.hint))
     return findings
+
+
+def _command(settings: CloudSettings, name: str) -> str | None:
+    return settings.ca_key_command if name == "ca" else settings.signing_key_command
 
 
 def _opened_key(settings: CloudSettings, name: str, place: Path) -> object:
@@ -211,7 +218,10 @@ async def _not_ready(path: Path) -> list[str]:
 
 async def _handshake(settings: CloudSettings, port: int) -> None:
     """Checks TCP and the server's certificate. A listener that demands ours refuses us after that."""
-    context = ssl.create_default_context(cafile=str(settings.keys / "ca" / "ca.pem"))
+    from littoral_cloud.trust.store import numbered
+
+    authorities = "".join((place / "ca.pem").read_text(encoding="ascii") for place in numbered(settings.keys, "ca"))
+    context = ssl.create_default_context(cadata=authorities)
     context.set_alpn_protocols(["h2"])
     context.check_hostname = False  # a server on this machine: our CA's signature is enough
     async with asyncio.timeout(ANSWER_S):

@@ -28,6 +28,9 @@ CertificateOption = Annotated[
     typer.Option(help="PEM: the CA's certificate, each issuer behind it, and the root, which nodes pin, last."),
 ]
 KeyOption = Annotated[Path | None, typer.Option(help="PEM: its ECDSA P-256 key. Default: made, or behind the command.")]
+ReplaceOption = Annotated[
+    bool, typer.Option("--replace", help="In place of one that is introduced and not in force yet, as when its key was lost.")
+]
 PublicKeyOption = Annotated[Path | None, typer.Option(help="PEM: the public part of a key that the command has.")]
 
 
@@ -91,6 +94,7 @@ async def renew_ca_(
     certificate: CertificateOption = None,
     key: KeyOption = None,
     public_key: PublicKeyOption = None,
+    replace: ReplaceOption = False,
     format: FormatOption = Format.TABLE,
 ) -> None:
     """Make the next CA of the fleet, which the CA in force introduces to every node.
@@ -99,19 +103,23 @@ async def renew_ca_(
     another overlap nodes drop the one before. A node that was away learns of it when it comes back.
     """
     files = {"certificate": _full(certificate), "key": _full(key), "public_key": _full(public_key)}
-    made = await fleet.post("/fleet/next-ca", {"overlap_s": seconds(overlap, "--overlap"), **files})
+    made = await fleet.post("/fleet/next-ca", {"overlap_s": seconds(overlap, "--overlap"), "replaces": replace, **files})
     _emit_made("ca", made, format)
 
 
 @command(app, "renew-signing-key", example="fleet renew-signing-key")
 async def renew_signing_key_(
-    fleet: FleetClient, overlap: OverlapOption = "7d", public_key: PublicKeyOption = None, format: FormatOption = Format.TABLE
+    fleet: FleetClient,
+    overlap: OverlapOption = "7d",
+    public_key: PublicKeyOption = None,
+    replace: ReplaceOption = False,
+    format: FormatOption = Format.TABLE,
 ) -> None:
     """Make the next signing key of the fleet, which the one in force introduces to every node.
 
     As renew-ca. What earlier keys signed is verified as before.
     """
-    body = {"overlap_s": seconds(overlap, "--overlap"), "public_key": _full(public_key)}
+    body = {"overlap_s": seconds(overlap, "--overlap"), "public_key": _full(public_key), "replaces": replace}
     _emit_made("signing_key", await fleet.post("/fleet/next-signing-key", body), format)
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from littoral.errors import BadInput
 from littoral_cloud.app import Core, identity_of
 from littoral_cloud.commands.use_case import Office, use_case
-from littoral_cloud.fleet.anchors import AuthorityRecord, FleetAnchors, SigningKeyRecord, adopted, knowing
+from littoral_cloud.fleet.anchors import AuthorityRecord, FleetAnchors, SigningKeyRecord, adopted, knowing, lacks
 from littoral_cloud.fleet.identity import FleetIdentity, differing, read_identity
 from littoral_cloud.fleet.identity import adopt as adopt_identity
 from littoral_cloud.fleet.records import Node, load
@@ -19,17 +19,20 @@ from littoral_cloud.terminal.text import when
 from littoral_cloud.trust import renewal
 from littoral_cloud.trust.given_keys import GivenCa
 from littoral_cloud.trust.people import Caller, Role
+from littoral_cloud.trust.store import numbered
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrustedKey:
-    """A CA or a signing key. `in_force_by`: of one that is introduced, at the latest."""
+    """A CA or a signing key. Of one that is introduced: `in_force_by` at the latest, and `not_yet`, a few of the nodes
+    that have not reported that they know it."""
 
     id: str
     state: str
     nodes_that_know_it: int
     accepted_nodes: int
     in_force_by: str | None = None
+    not_yet: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,31 +106,37 @@ async def adopt(office: Office, caller: Caller, *, confirmed: bool) -> AdoptedId
 
 
 @use_case("fleet.renew-ca", Role.ADMIN)
-async def renew_ca(office: Office, caller: Caller, *, overlap_s: float, given: GivenCa) -> NextKey:
+async def renew_ca(office: Office, caller: Caller, *, overlap_s: float, given: GivenCa, replaces: bool) -> NextKey:
     """Makes the next CA of the fleet, which the CA in force introduces to every node.
 
     Args:
         given: files on the coordinator's machine, for its own user alone.
+        replaces: in place of one that is introduced and not in force yet.
     """
     if given != GivenCa():
         caller.needs_own_machine("certificate, key, public_key")
     core = office.core
-    after = await renewal.renew_ca(core.ledger, core.trust, core.clock(), overlap_s, caller.name, given)
-    return _introduced(core, after, after.authorities[-1].fingerprint, f"ca-{len(after.authorities)}")
+    trust, now = core.trust, core.clock()
+    after = await renewal.renew_ca(core.ledger, trust, now, overlap_s, caller.name, given, replaces=replaces)
+    return _introduced(core, after, after.authorities[-1].fingerprint, numbered(trust.folder, "ca")[-1])
 
 
 @use_case("fleet.renew-signing-key", Role.ADMIN)
-async def renew_signing_key(office: Office, caller: Caller, *, overlap_s: float, public_key: Path | None) -> NextKey:
+async def renew_signing_key(
+    office: Office, caller: Caller, *, overlap_s: float, public_key: Path | None, replaces: bool
+) -> NextKey:
     """Makes the next signing key of the fleet, which the one in force introduces to every node.
 
     Args:
         public_key: a file on the coordinator's machine, for its own user alone.
+        replaces: in place of one that is introduced and not in force yet.
     """
     if public_key is not None:
         caller.needs_own_machine("public_key")
     core = office.core
-    after = await renewal.renew_signing_key(core.ledger, core.trust, core.clock(), overlap_s, caller.name, public_key)
-    return _introduced(core, after, after.signing_keys[-1].key_id, f"signing-{len(after.signing_keys)}")
+    trust, now = core.trust, core.clock()
+    after = await renewal.renew_signing_key(core.ledger, trust, now, overlap_s, caller.name, public_key, replaces=replaces)
+    return _introduced(core, after, after.signing_keys[-1].key_id, numbered(trust.folder, "signing")[-1])
 
 
 @use_case("fleet.retire-signing-key", Role.ADMIN)
@@ -148,16 +157,18 @@ async def retire_signing_key(office: Office, caller: Caller, *, key: str, confir
     return RetiredKey(retired=record.key_id)
 
 
-def _introduced(core: Core, after: FleetAnchors, id: str, folder: str) -> NextKey:
+def _introduced(core: Core, after: FleetAnchors, id: str, folder: Path) -> NextKey:
     by = when(core.clock() + after.overlap_s)
-    return NextKey(id=id, folder=str(core.trust.folder / folder), in_force_by=by)
+    return NextKey(id=id, folder=str(folder), in_force_by=by)
 
 
 def _trusted(each: AuthorityRecord | SigningKeyRecord, id: str, anchors: FleetAnchors, nodes: list[Node]) -> TrustedKey:
     known, accepted = knowing(nodes, each.number)
-    by = None if each.in_force_at else when(each.introduced_at + anchors.overlap_s)
-    state = _state(each, anchors)
-    return TrustedKey(id=id, state=state, nodes_that_know_it=known, accepted_nodes=accepted, in_force_by=by)
+    row = TrustedKey(id=id, state=_state(each, anchors), nodes_that_know_it=known, accepted_nodes=accepted)
+    if each.in_force_at:
+        return row
+    missing = first_of([node.name for node in nodes if lacks(node, each.number)])
+    return replace(row, in_force_by=when(each.introduced_at + anchors.overlap_s), not_yet=missing)
 
 
 def _state(each: AuthorityRecord | SigningKeyRecord, anchors: FleetAnchors) -> str:

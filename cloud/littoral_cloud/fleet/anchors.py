@@ -119,6 +119,11 @@ class FleetAnchors:
         return replace(self, authorities=tuple(each for each in self.authorities if each.in_force_at))
 
     @property
+    def keys_in_force(self) -> FleetAnchors:
+        """Without the next signing key."""
+        return replace(self, signing_keys=tuple(each for each in self.signing_keys if each.in_force_at))
+
+    @property
     def told(self) -> ToldAnchors:
         """For nodes: the last ones."""
         roots = tuple(dict.fromkeys(each.root_der for each in self.authorities))[-MOST:]
@@ -232,14 +237,15 @@ def lines(before: FleetAnchors, after: FleetAnchors, actor: str = ACTOR) -> tupl
     return tuple(made)
 
 
+def lacks(node: Node, number: int) -> bool:
+    """Whether an accepted node has not reported that it knows the anchors of this number."""
+    return node.enrolment is Enrolment.ACCEPTED and node.anchors < number
+
+
 def knowing(nodes: Iterable[Node], number: int) -> tuple[int, int]:
     """(accepted nodes that know the anchors of this number, accepted nodes)."""
-    known = accepted = 0
-    for node in nodes:
-        if node.enrolment is Enrolment.ACCEPTED:
-            accepted += 1
-            known += node.anchors >= number
-    return known, accepted
+    accepted = [node for node in nodes if node.enrolment is Enrolment.ACCEPTED]
+    return sum(not lacks(node, number) for node in accepted), len(accepted)
 
 
 def known_by_all(nodes: Iterable[Node], number: int) -> int:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -95,8 +96,8 @@ class AnchorsKeeper:
         if held is not None and held.record != self._trust.anchors:
             await self._take(held.record)
         before = self._trust.anchors
-        if before.number == 0:
-            return
+        if due_at(before) == math.inf:  # nothing is under way, and no node is counted
+            return self._say_what_lacks()
         self._look_again(before)
         nodes = (each.record for each in self._view.of("node").values())
         after = self._possible(before, step(before, self._clock(), known_by_all(nodes, before.number)))
@@ -108,8 +109,9 @@ class AnchorsKeeper:
 
     def _look_again(self, anchors: FleetAnchors) -> None:
         """A folder may have been made, or copied here, since."""
-        has_ca = all(self._trust.has_authority(each.fingerprint) for each in anchors.authorities)
-        if has_ca and all(self._trust.has_signing_key(each.key_id) for each in anchors.signing_keys):
+        waits = anchors.next_authority, anchors.next_signing_key
+        has_ca = waits[0] is None or self._trust.has_authority(waits[0].fingerprint)
+        if has_ca and (waits[1] is None or self._trust.has_signing_key(waits[1].key_id)) and not self._trust.lacks:
             return
         try:
             self._trust.look_again(self._clock())
@@ -143,6 +145,8 @@ class AnchorsKeeper:
         return Change(tuple(writes), audit)
 
     def _say_what_lacks(self) -> None:
+        if self._trust.lacks:
+            self._look_again(self._trust.anchors)
         if (lacks := self._trust.lacks) and self._clock() - self._said_at >= _SAY_EVERY_S:
             self._said_at = self._clock()
             log.error("keys: %s lacks %s, which is in force: copy the folder from another coordinator", self._trust.folder, lacks)

@@ -5,7 +5,9 @@ A process that is killed between the two leaves a folder that no document names.
 
 from __future__ import annotations
 
+import asyncio
 import base64
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -36,25 +38,36 @@ MOST_OVERLAP_S = 366 * 24 * 3600.0
 
 
 async def renew_ca(
-    ledger: Ledger, trust: Trust, now: float, overlap_s: float, actor: str, given: GivenCa | None = None
+    ledger: Ledger,
+    trust: Trust,
+    now: float,
+    overlap_s: float,
+    actor: str,
+    given: GivenCa | None = None,
+    *,
+    replaces: bool = False,
 ) -> FleetAnchors:
     """Introduces the next CA of the fleet.
 
     Args:
         overlap_s: see littoral_cloud.fleet.anchors.
         given: what it is made of; None: of nothing but chance.
+        replaces: in place of one that is introduced and not in force yet, as when its key was lost.
 
     Raises:
         Conflict: one is introduced already, or another process was first. Untrusted: the key of the CA in force is not here.
         BadInput: the overlap is out of range, or what is given cannot be the next CA. CommandFailed.
     """
     anchors, generation = await _anchors(ledger, trust, overlap_s)
+    anchors = anchors.in_force if replaces else anchors
     check_no_next(anchors.next_authority)
-    folder, command = trust.folder / f"ca-{len(anchors.authorities) + 1}", trust.commands.ca
-    if not folder.exists():
-        _, files = made_ca(given or GivenCa(), now, command, trust.ca)
-        create_folder(folder, files)
-    made = open_ca(folder, now, command)
+    command, made_before = trust.commands.ca, {each.fingerprint for each in anchors.authorities}
+
+    def is_known(place: Path) -> bool:
+        return open_ca(place, now, command).fingerprint in made_before
+
+    folder = _next_folder(trust.folder, "ca", len(anchors.authorities), is_known, new=replaces)
+    made = await asyncio.to_thread(_made_ca, folder, given or GivenCa(), now, trust)  # a command may sign
     after = with_authority(anchors, made.record(0), now)
     details = {"in_force": trust.ca.fingerprint, "overlap_s": overlap_s}
     await _write(ledger, after, generation, Audit("fleet.ca-introduced", made.fingerprint, actor, details))
@@ -62,7 +75,14 @@ async def renew_ca(
 
 
 async def renew_signing_key(
-    ledger: Ledger, trust: Trust, now: float, overlap_s: float, actor: str, public_key: Path | None = None
+    ledger: Ledger,
+    trust: Trust,
+    now: float,
+    overlap_s: float,
+    actor: str,
+    public_key: Path | None = None,
+    *,
+    replaces: bool = False,
 ) -> FleetAnchors:
     """Introduces the next signing key of the fleet; as `renew_ca`.
 
@@ -70,17 +90,34 @@ async def renew_signing_key(
         public_key: PEM, of a key behind the command; None: it is made now.
     """
     anchors, generation = await _anchors(ledger, trust, overlap_s)
+    anchors = anchors.keys_in_force if replaces else anchors
     check_no_next(anchors.next_signing_key)
-    folder, command = trust.folder / f"signing-{len(anchors.signing_keys) + 1}", trust.commands.signing
-    if not folder.exists():
-        key, files = made_signing_key(public_key, command)
-        introduction = introduce_key(key.public_key().public_bytes_raw(), trust.signing_key)
-        create_folder(folder, {**files, **IntroducedSigningKey(key, introduction).files})
-    made = open_signing_key(folder, command)
+    command, made_before = trust.commands.signing, {each.key_id for each in anchors.signing_keys}
+
+    def is_known(place: Path) -> bool:
+        return open_signing_key(place, command).key_id in made_before
+
+    folder = _next_folder(trust.folder, "signing", len(anchors.signing_keys), is_known, new=replaces)
+    made = await asyncio.to_thread(_made_signing_key, folder, public_key, trust)
     after = with_signing_key(anchors, made.record(0), now)
     details = {"in_force": trust.signing_key_id, "overlap_s": overlap_s}
     await _write(ledger, after, generation, Audit("fleet.signing-key-introduced", made.key_id, actor, details))
     return after
+
+
+def _made_ca(folder: Path, given: GivenCa, now: float, trust: Trust) -> CertificateAuthority:
+    if not folder.exists():
+        _, files = made_ca(given, now, trust.commands.ca, trust.ca)
+        create_folder(folder, files)
+    return open_ca(folder, now, trust.commands.ca)
+
+
+def _made_signing_key(folder: Path, public_key: Path | None, trust: Trust) -> IntroducedSigningKey:
+    if not folder.exists():
+        key, files = made_signing_key(public_key, trust.commands.signing)
+        introduction = introduce_key(key.public_key().public_bytes_raw(), trust.signing_key)
+        create_folder(folder, {**files, **IntroducedSigningKey(key, introduction).files})
+    return open_signing_key(folder, trust.commands.signing)
 
 
 async def retire_signing_key(ledger: Ledger, trust: Trust, wanted: str, actor: str) -> FleetAnchors:
@@ -93,8 +130,8 @@ async def retire_signing_key(ledger: Ledger, trust: Trust, wanted: str, actor: s
     """
     anchors, generation = await _anchors(ledger, trust, trust.anchors.overlap_s)
     record = named_signing_key(anchors, wanted)
-    retirement = retire_key(base64.b64decode(record.public_key), trust.signing_key).decode()
-    after = with_retired_key(anchors, record.key_id, retirement)
+    retirement = await asyncio.to_thread(retire_key, base64.b64decode(record.public_key), trust.signing_key)
+    after = with_retired_key(anchors, record.key_id, retirement.decode())
     await _write(ledger, after, generation, Audit("fleet.signing-key-retired", record.key_id, actor))
     return after
 
@@ -132,6 +169,15 @@ def init_signing_key(folder: Path, public_key: Path | None, command: KeyCommand 
 def _check_free(place: Path, way: str) -> None:
     if place.exists():
         raise BadInput(f"keys: {place} is there already", hint=f"`littoral-cloud fleet {way}` makes the next one")
+
+
+def _next_folder(folder: Path, name: str, made: int, is_known: Callable[[Path], bool], *, new: bool) -> Path:
+    """Behind the last one. One that is there, and that no document names, a killed command has left: it is used, unless a new one
+    is wanted."""
+    number = made + 1
+    while (place := folder / f"{name}-{number}").exists() and (new or is_known(place)):
+        number += 1
+    return place
 
 
 async def _anchors(ledger: Ledger, trust: Trust, overlap_s: float) -> tuple[FleetAnchors, int]:

@@ -25,7 +25,7 @@ from littoral.signed_time import ClockKey, new_clock_key, seal_time
 from littoral_cloud.fleet.anchors import AuthorityRecord, FleetAnchors
 from littoral_cloud.fleet.identity import FleetIdentity
 from littoral_cloud.trust.ca import NODE_DAYS, CertificateAuthority, NodeCertificate, ServerIdentity, open_ca
-from littoral_cloud.trust.command_key import KeyCommands, is_behind_command
+from littoral_cloud.trust.command_key import KeyCommand, KeyCommands, is_behind_command
 from littoral_cloud.trust.signing import IntroducedSigningKey, open_signing_key
 
 T = TypeVar("T")
@@ -234,9 +234,15 @@ def has_trust(folder: Path) -> bool:
 def open_trust(folder: Path, now: float, node_days: float = NODE_DAYS, commands: KeyCommands = FILES_ALONE) -> Trust:
     """Opens the CAs and signing keys in this folder, making the first of each where there is none. Raises Untrusted, NoSpace or
     BadInput."""
-    authorities = [open_ca(place, now, commands.ca) for place in numbered(folder, "ca") or (folder / "ca",)]
-    keys = [open_signing_key(place, commands.signing) for place in numbered(folder, "signing") or (folder / "signing",)]
+    authorities = [open_ca(place, now, commands.ca) for place in _with_keys(folder, "ca", commands.ca)]
+    keys = [open_signing_key(place, commands.signing) for place in _with_keys(folder, "signing", commands.signing)]
     return Trust(folder, authorities, keys, node_days, commands)
+
+
+def _with_keys(folder: Path, name: str, command: KeyCommand | None) -> tuple[Path, ...]:
+    """Without folders whose key was destroyed or lost, where another one has its key."""
+    places = numbered(folder, name) or (folder / name,)
+    return tuple(each for each in places if command is not None or (each / "key.pem").exists()) or places[-1:]
 
 
 def numbered(folder: Path, name: str) -> tuple[Path, ...]:

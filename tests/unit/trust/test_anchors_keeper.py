@@ -12,12 +12,14 @@ from pathlib import Path
 import pytest
 
 from littoral.errors import BadInput, Conflict, Untrusted
+from littoral.identity import certificate_request, new_node_key
 from littoral.trust_anchors import ToldAnchors
-from littoral_cloud.fleet.anchors import KIND, FleetAnchors, read_anchors
+from littoral_cloud.fleet.anchors import KIND, FleetAnchors, read_anchors, step
 from littoral_cloud.fleet.ledger import Change, Ledger, Write
-from littoral_cloud.fleet.records import Node
+from littoral_cloud.fleet.records import Node, dump
 from littoral_cloud.fleet.view import FleetView
 from littoral_cloud.trust.anchors_keeper import AnchorsKeeper
+from littoral_cloud.trust.ca import open_ca
 from littoral_cloud.trust.renewal import renew_ca, renew_signing_key
 from littoral_cloud.trust.store import Trust, open_trust
 
@@ -110,3 +112,45 @@ async def test_an_overlap_out_of_range_and_a_key_that_is_elsewhere_are_named(led
     trust.follow(open_trust(tmp_path / "b", NOW).anchors)
     with pytest.raises(Untrusted, match=r"lacks the key of CA .* and signing key .*"):
         await renew_ca(ledger, trust, NOW, OVERLAP_S, "me")
+
+
+async def test_one_whose_key_was_lost_is_replaced_before_it_is_in_force(ledger: Ledger, tmp_path: Path) -> None:
+    trust = open_trust(tmp_path, NOW)
+    lost = await renew_ca(ledger, trust, NOW, OVERLAP_S, "me")
+    (tmp_path / "ca-2" / "key.pem").unlink()
+    trust = open_trust(tmp_path, NOW)  # it opens all the same
+    trust.follow(lost)
+    made = await renew_ca(ledger, trust, NOW, OVERLAP_S, "me", replaces=True)
+    assert [each.fingerprint for each in made.authorities] == [
+        trust.ca.fingerprint,
+        open_ca(tmp_path / "ca-3", NOW).fingerprint,
+    ]
+    assert (made.number, lost.authorities[1] in made.authorities) == (2, False)
+    in_force = step(made, NOW + OVERLAP_S, 0)
+    (doc,) = await ledger.all(KIND)
+    await ledger.commit(Change((Write(KIND, doc.id, dump(in_force), doc.generation),)))
+    later = open_trust(tmp_path, NOW)
+    later.follow(in_force)
+    assert later.ca.fingerprint == made.authorities[1].fingerprint
+    third = await renew_ca(ledger, later, NOW, OVERLAP_S, "me")
+    assert third.authorities[2].fingerprint == open_ca(tmp_path / "ca-4", NOW).fingerprint
+
+    key = await renew_signing_key(ledger, later, NOW, OVERLAP_S, "me")
+    other = await renew_signing_key(ledger, later, NOW, OVERLAP_S, "me", replaces=True)
+    assert [each.key_id == key.signing_keys[-1].key_id for each in other.signing_keys] == [False, False]
+    assert other.next_authority == third.next_authority
+
+
+async def test_the_key_of_a_retired_ca_may_be_destroyed(ledger: Ledger, tmp_path: Path) -> None:
+    trust = open_trust(tmp_path, NOW)
+    made = await renew_ca(ledger, trust, NOW, 0.0, "me")
+    retired = step(step(made, NOW, 1), NOW, 1)
+    assert retired.told.retired
+    (tmp_path / "ca" / "key.pem").unlink()
+    opened = open_trust(tmp_path, NOW)
+    opened.follow(retired)
+    assert (opened.lacks, opened.ca.fingerprint) == ("", made.authorities[1].fingerprint)
+    assert opened.issue_node(certificate_request(new_node_key()), "n", NOW, knows=0).der  # of an old agent: by the CA in force
+    (tmp_path / "ca-2" / "key.pem").unlink()
+    with pytest.raises(Untrusted, match="cannot be read"):
+        open_trust(tmp_path, NOW)

@@ -34,30 +34,37 @@ async def adopt(here: HereDep, request: AdoptRequest) -> AdoptedIdentity:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NextCaRequest:
-    """Files are paths on the coordinator's machine, for its own user alone; empty: none."""
+    """Files are paths on the coordinator's machine, for its own user alone; empty: none. `replaces`: one that is introduced, and
+    not in force yet."""
 
     overlap_s: float = WEEK_S
     certificate: str = ""
     key: str = ""
     public_key: str = ""
+    replaces: bool = False
 
 
 @router.post("/next-ca", status_code=201, **needs(fleet_identity.renew_ca))
 async def renew_ca(here: HereDep, request: NextCaRequest) -> NextKey:
     given = GivenCa(certificate=_path(request.certificate), key=_path(request.key), public_key=_path(request.public_key))
-    return await fleet_identity.renew_ca(here.office, here.caller, overlap_s=request.overlap_s, given=given)
+    return await fleet_identity.renew_ca(
+        here.office, here.caller, overlap_s=request.overlap_s, given=given, replaces=request.replaces
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NextSigningKeyRequest:
     overlap_s: float = WEEK_S
     public_key: str = ""
+    replaces: bool = False
 
 
 @router.post("/next-signing-key", status_code=201, **needs(fleet_identity.renew_signing_key))
 async def renew_signing_key(here: HereDep, request: NextSigningKeyRequest) -> NextKey:
-    public_key = _path(request.public_key)
-    return await fleet_identity.renew_signing_key(here.office, here.caller, overlap_s=request.overlap_s, public_key=public_key)
+    public_key, replaces = _path(request.public_key), request.replaces
+    return await fleet_identity.renew_signing_key(
+        here.office, here.caller, overlap_s=request.overlap_s, public_key=public_key, replaces=replaces
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
