@@ -21,10 +21,11 @@ from littoral_cloud.trust.command_key import KeyCommand
 from littoral_cloud.trust.given_keys import GivenCa, made_ca
 from littoral_cloud.trust.renewal import renew_ca
 from littoral_node.certificates.anchors import roots_of
-from littoral_node.certificates.asking import enrolment_channel, next_certificate, told_time
+from littoral_node.certificates.asking import next_certificate, told_time
 from littoral_node.certificates.enrol import enrol
 from littoral_node.identity.folder import NodeFolder
 from littoral_node.identity.identity import Identity
+from littoral_node.link.channel import CloudChannels
 from tests.kit.cloud import Cloud, running_cloud
 from tests.kit.own_keys import SOFTHSM, KeyElsewhere, OwnRoot, SoftHsm, openssl_ec, openssl_ed25519
 
@@ -88,7 +89,7 @@ async def test_a_fleet_whose_keys_are_behind_commands(
         assert sha256_fingerprint(roots_of(identity.ca_pem)[0]) == made["ca"]
         envelope = seal(b"a manifest", "x", cloud.core.trust.signing_key)
         assert unseal(envelope, "x", identity.signing_keys) == b"a manifest"
-        async with enrolment_channel(cloud.serving.enrolment, identity) as channel:
+        async with CloudChannels().enrolment(cloud.serving.enrolment, identity.ca_pem) as channel:
             _, at = await told_time(channel, identity.signing_keys)
         assert abs(at - now()) < 600
     assert not list(data.rglob("key.pem"))
