@@ -116,39 +116,9 @@ async def _folder(patient: _Patient) -> list[CheckResult]:
 
 
 async def _keys(patient: _Patient) -> list[CheckResult]:
-    """Makes no keys: the first command that needs them does. Tries each command with one signature."""
-    from littoral_cloud.trust.command_key import tried
-    from littoral_cloud.trust.store import numbered
+    from littoral_cloud.cli.key_checks import key_findings
 
-    folder = patient.settings.keys
-    findings = []
-    for name in ("ca", "signing"):
-        places = numbered(folder, name)
-        if not places:
-            findings.append(CheckResult(f"{name} key", True, "none yet: the first start makes it"))
-        for place in places:
-            if len(places) > 1 and not (place / "key.pem").exists() and not _command(patient.settings, name):
-                findings.append(CheckResult(f"{place.name} key", True, f"{place}: destroyed, or elsewhere"))
-                continue
-            try:
-                found = await asyncio.to_thread(tried, _opened_key(patient.settings, name, place))
-                findings.append(CheckResult(f"{place.name} key", True, f"{place}{found}"))
-            except FleetError as error:
-                findings.append(CheckResult(f"{place.name} key", False, error.message, error.hint))
-    return findings
-
-
-def _command(settings: CloudSettings, name: str) -> str | None:
-    return settings.ca_key_command if name == "ca" else settings.signing_key_command
-
-
-def _opened_key(settings: CloudSettings, name: str, place: Path) -> object:
-    from littoral_cloud.app import key_commands
-    from littoral_cloud.trust.ca import open_ca
-    from littoral_cloud.trust.signing import open_signing_key
-
-    commands = key_commands(settings)
-    return open_ca(place, 0.0, commands.ca).key if name == "ca" else open_signing_key(place, commands.signing).key
+    return [CheckResult(*found) for found in await asyncio.to_thread(key_findings, patient.settings)]
 
 
 async def _disk(patient: _Patient) -> list[CheckResult]:

@@ -9,9 +9,10 @@ from pathlib import Path
 from littoral.errors import BadInput
 from littoral_cloud.app import Core, identity_of
 from littoral_cloud.commands.use_case import Office, use_case
-from littoral_cloud.fleet.anchors import AuthorityRecord, FleetAnchors, SigningKeyRecord, adopted, knowing, lacks
+from littoral_cloud.fleet.anchors import FleetAnchors, adopted, knowing, lacks
 from littoral_cloud.fleet.identity import FleetIdentity, differing, read_identity
 from littoral_cloud.fleet.identity import adopt as adopt_identity
+from littoral_cloud.fleet.key_records import AuthorityRecord, SigningKeyRecord
 from littoral_cloud.fleet.records import Node, load
 from littoral_cloud.releases.signed_by import in_use_by
 from littoral_cloud.rollouts.wording import first_of

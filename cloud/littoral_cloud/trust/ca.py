@@ -26,7 +26,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from littoral.errors import BadInput, Untrusted
 from littoral.identity import private_pem, sha256_fingerprint
 from littoral.signed_time import is_proof
-from littoral_cloud.fleet.anchors import AuthorityRecord, encoded
+from littoral_cloud.fleet.key_records import AuthorityRecord, encoded
 from littoral_cloud.trust.certificate_parts import (
     CERTIFIED_KEYS,
     authority_builder,

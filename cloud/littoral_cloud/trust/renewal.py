@@ -18,13 +18,13 @@ from littoral_cloud.fleet.anchors import (
     ID,
     KIND,
     FleetAnchors,
-    SigningKeyRecord,
     check_no_next,
     read_anchors,
     with_authority,
     with_retired_key,
     with_signing_key,
 )
+from littoral_cloud.fleet.key_records import SigningKeyRecord
 from littoral_cloud.fleet.ledger import Audit, Change, Ledger, Write
 from littoral_cloud.fleet.records import dump
 from littoral_cloud.trust.ca import CertificateAuthority, open_ca

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from littoral.errors import Untrusted
 from littoral.identity import key_id_of, private_pem
-from littoral_cloud.fleet.anchors import SigningKeyRecord, encoded
+from littoral_cloud.fleet.key_records import SigningKeyRecord, encoded
 from littoral_cloud.trust.command_key import KeyCommand, key_in, no_folder, public_key_in
 from littoral_cloud.trust.files import create_folder
 

@@ -22,8 +22,9 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from littoral.errors import Unavailable
 from littoral.identity import key_id_of, sha256_fingerprint
 from littoral.signed_time import ClockKey, new_clock_key, seal_time
-from littoral_cloud.fleet.anchors import AuthorityRecord, FleetAnchors
+from littoral_cloud.fleet.anchors import FleetAnchors
 from littoral_cloud.fleet.identity import FleetIdentity
+from littoral_cloud.fleet.key_records import AuthorityRecord
 from littoral_cloud.trust.ca import NODE_DAYS, CertificateAuthority, NodeCertificate, ServerIdentity, open_ca
 from littoral_cloud.trust.command_key import KeyCommand, KeyCommands, is_behind_command
 from littoral_cloud.trust.signing import IntroducedSigningKey, open_signing_key

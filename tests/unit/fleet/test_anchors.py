@@ -10,11 +10,8 @@ from hypothesis import strategies as st
 
 from littoral.errors import Conflict
 from littoral_cloud.fleet.anchors import (
-    AuthorityRecord,
     FleetAnchors,
-    SigningKeyRecord,
     due_at,
-    encoded,
     knowing,
     known_by_all,
     lines,
@@ -22,6 +19,7 @@ from littoral_cloud.fleet.anchors import (
     with_authority,
     with_signing_key,
 )
+from littoral_cloud.fleet.key_records import AuthorityRecord, SigningKeyRecord, encoded
 from littoral_cloud.fleet.records import Enrolment, Node
 
 NOW = 1_800_000_000.0
