@@ -131,7 +131,7 @@ async def _serve(
     records = {**FOLLOWED, ANCHORS: FleetAnchors, PROGRESS: WebhookProgress}
     fleet = SeenFleet(FleetView(core.ledger, records, calm=hub.pushes.over), settings.approval_above)
     health, calls = _health(core, hub, fleet, certificates), NodeCalls(core.ledger, core.clock)
-    office = Office(core, fleet.view, NodeNames(fleet.view), health)
+    office = Office(core, fleet.view, NodeNames(fleet.view), health, fleet)
     async with (
         _teachers(core) as teachers,
         _listening(core, hub, teachers, room, certificates, health, calls) as serving,

@@ -10,6 +10,7 @@ from littoral_cloud.commands.archived import or_archived
 from littoral_cloud.commands.paging import Page, moment_key, page_of
 from littoral_cloud.commands.rollout_nodes import AssignedNode, assigned_nodes
 from littoral_cloud.commands.use_case import Office, use_case
+from littoral_cloud.commands.viewing import apart, rollout_seen
 from littoral_cloud.fleet.records import Node, load
 from littoral_cloud.rollouts.assignments import KIND as ASSIGNMENT
 from littoral_cloud.rollouts.assignments import Assignment, assignment_id
@@ -20,7 +21,7 @@ from littoral_cloud.rollouts.gates import GATES
 from littoral_cloud.rollouts.gating import limits_of, verdicts_of
 from littoral_cloud.rollouts.judge import observe
 from littoral_cloud.rollouts.permission import not_yet
-from littoral_cloud.rollouts.seen import RolloutView, read_one
+from littoral_cloud.rollouts.seen import RolloutView
 from littoral_cloud.rollouts.state import ENDED, KIND, Rollout, RolloutState
 from littoral_cloud.terminal.text import when
 from littoral_cloud.trust.people import Caller, Role
@@ -167,8 +168,8 @@ async def show(office: Office, caller: Caller, *, rollout_id: str, after: str, l
     caller.needs_model(found.model)
     waits: tuple[str, ...] = ()
     gates: tuple[GateShown, ...] = ()
-    if found.state not in ENDED and (seen := await read_one(core.ledger, rollout_id)) is not None:
-        event, gates = observe(seen, core.clock()), _gates(seen) if found.state is RolloutState.WAVE else ()
+    if found.state not in ENDED and (seen := await rollout_seen(office, rollout_id)) is not None:
+        event, gates = await apart(observe, seen, core.clock()), _gates(seen) if found.state is RolloutState.WAVE else ()
         waits = event.waits_for if isinstance(event, Waits) else ("a running coordinator",)
     nodes, following = await assigned_nodes(core, rollout_id, found, caller.scope, after=after, most=limit)
     return RolloutDetail(
@@ -186,10 +187,10 @@ async def show(office: Office, caller: Caller, *, rollout_id: str, after: str, l
 @use_case("rollout.explain", Role.VIEWER)
 async def explain(office: Office, caller: Caller, *, rollout_id: str) -> ExplainedRollout:
     """What a rollout waits for, since when, until when, who can move it, and what happens then."""
-    if (seen := await read_one(office.core.ledger, rollout_id)) is None:
+    if (seen := await rollout_seen(office, rollout_id)) is None:
         raise no_rollout(rollout_id)
     caller.needs_model(seen.rollout.model)
-    found = explain_rollout(seen, office.core.clock())
+    found = await apart(explain_rollout, seen, office.core.clock())
     return ExplainedRollout(
         rollout=rollout_id,
         state=found.state,

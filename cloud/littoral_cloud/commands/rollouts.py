@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
+from functools import partial
 
 from littoral.manifest import Manifest
 from littoral_cloud.commands.rollout_request import RolloutRequest, policy_of
 from littoral_cloud.commands.scopes import narrowed, needs_all_of
 from littoral_cloud.commands.use_case import Office, use_case
+from littoral_cloud.commands.viewing import apart, would_see
 from littoral_cloud.releases.catalogue import read_release
 from littoral_cloud.rollouts import preview as previews
 from littoral_cloud.rollouts import steering
@@ -16,7 +18,8 @@ from littoral_cloud.rollouts.commands import check_start, read_rollout, start_ro
 from littoral_cloud.rollouts.eligibility import share_that_could_take
 from littoral_cloud.rollouts.events import Waits
 from littoral_cloud.rollouts.permission import not_yet
-from littoral_cloud.rollouts.preview import LeftOut, PreviewedWave, Share, read_before
+from littoral_cloud.rollouts.preview import LeftOut, PreviewedWave, Share, new_rollout
+from littoral_cloud.rollouts.seen import RolloutView
 from littoral_cloud.rollouts.state import RolloutState
 from littoral_cloud.trust.people import Caller, Role
 
@@ -74,6 +77,7 @@ async def start(office: Office, caller: Caller, *, request: RolloutRequest, numb
         large_first_wave=request.large_first_wave,
         approval_above=core.settings.approval_above,
         actor=caller.name,
+        look=partial(would_see, office),
     )
     return await _started(office, rollout_id)
 
@@ -86,14 +90,15 @@ async def preview(office: Office, caller: Caller, *, request: RolloutRequest) ->
     caller.needs_model(release.model)
     policy = await policy_of(core, caller, request)
     await check_start(core.ledger, release, policy)
-    seen = await read_before(core.ledger, release, policy, core.clock())
+    seen = await would_see(office, new_rollout(release, policy, core.clock()))
     keys = core.trust.signing_keys()
     digests = [candidate.manifest_digest for candidate in seen.candidates]
     travels = {digest: Manifest.open(core.blobs.read(digest), keys).transfer_bytes for digest in digests}
-    found = previews.preview(seen, core.clock(), travels)
+    above = core.settings.approval_above
+    found = await apart(lambda seen, now: previews.preview(seen, now, travels), seen, core.clock())
     return PreviewedRollout(
         release=release.release_id,
-        approval=policy.approval or share_that_could_take(seen) > core.settings.approval_above,
+        approval=policy.approval or (above < 1 and await apart(_share, seen, core.clock()) > above),
         **{each.name: getattr(found, each.name) for each in fields(found)},
         bytes=found.bytes,
         least_bytes=found.least_bytes,
@@ -108,6 +113,10 @@ async def back(office: Office, caller: Caller, *, model: str, to: str) -> Starte
     where = narrowed(caller, "") if caller.scope.labels else ""
     rollout_id = await go_back(core.ledger, model, core.clock(), to=to, policy=replace(BACK, where=where), actor=caller.name)
     return await _started(office, rollout_id)
+
+
+def _share(seen: RolloutView, now: float) -> float:
+    return share_that_could_take(seen)
 
 
 async def _started(office: Office, rollout_id: str) -> StartedRollout:

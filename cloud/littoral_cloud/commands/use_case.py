@@ -19,6 +19,7 @@ from littoral_cloud.fleet.ledger import Audit, Change
 from littoral_cloud.fleet.node_names import NodeNames
 from littoral_cloud.fleet.view import FleetView
 from littoral_cloud.health.health import CoordinatorHealth
+from littoral_cloud.rollouts.seen_fleet import SeenFleet
 from littoral_cloud.trust.people import Caller, Denied, Role, details
 
 P = ParamSpec("P")
@@ -29,7 +30,7 @@ R = TypeVar("R")
 class Office:
     """What use cases stand on.
 
-    `view`, `names`, `health`: None in a process that serves no fleet; the ledger is read in place of the first two. `heavy`: what
+    `view`, `names`, `health`, `fleet`: None in a process that serves no fleet; the ledger is read in their place. `heavy`: what
     takes a processor for long waits for it.
     """
 
@@ -37,6 +38,7 @@ class Office:
     view: FleetView | None = None
     names: NodeNames | None = None
     health: CoordinatorHealth | None = None
+    fleet: SeenFleet | None = None
     heavy: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(1))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 from littoral.errors import BadInput, Conflict, NotFound
@@ -38,12 +39,14 @@ async def start_rollout(
     large_first_wave: bool = False,
     approval_above: float = 1.0,
     actor: str = "operator",
+    look: Callable[[Rollout], Awaitable[RolloutView]] | None = None,
 ) -> str:
     """Asks for a rollout of a release; the coordinator's controller carries it out. Gives its id, RELEASE-rNUMBER.
 
     Args:
         number: for a caller that must not start one twice: the number that it must get. 0: the next.
         approval_above: a rollout that could reach more than this part of the fleet needs approval; 1: none does.
+        look: gives what a rollout would see that is not written; None: the ledger is read.
         large_first_wave: also where the first wave has more than a fifth of the nodes that could take the release.
 
     Raises BadInput where the policy cannot be, or the release was withdrawn; Conflict where the given number is taken.
@@ -53,7 +56,7 @@ async def start_rollout(
     large = not large_first_wave and may_be_large(policy)
     asks = not policy.approval and not policy.way_back and approval_above < 1
     if large or asks:
-        seen = await read_before(ledger, release, policy, now)
+        seen = await (look(new_rollout(release, policy, now)) if look else read_before(ledger, release, policy, now))
         if large:
             _refuse_large_first_wave(seen, now)
         if asks and share_that_could_take(seen) > approval_above:

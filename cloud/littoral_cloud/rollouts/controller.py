@@ -7,7 +7,6 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 
 from littoral.errors import Conflict, FleetError, LostLease, Unavailable
 from littoral_cloud.fleet.controller import ControllerSpec, News, keep_advancing
@@ -18,16 +17,12 @@ from littoral_cloud.rollouts.decide import Decision, next_actions
 from littoral_cloud.rollouts.events import Waits
 from littoral_cloud.rollouts.seen import NODE_KINDS, RolloutView
 from littoral_cloud.rollouts.seen_fleet import SeenFleet
-from littoral_cloud.rollouts.state import KIND, RolloutState
+from littoral_cloud.rollouts.state import KIND
 
 log = logging.getLogger(__name__)
 
 WATCH = ControllerSpec("rollouts", "rollouts", (KIND, "release", "artifact", "measurement", *NODE_KINDS))
 _ITS_KINDS = (KIND, "release", "artifact")
-MANY_NODES = 300
-"""With more, a decision takes so long that sessions and leases would wait for it: a thread makes it."""
-_WHOLE_FLEET = (RolloutState.PENDING, RolloutState.MEASURING)
-"""States in which it walks over all nodes; in the others it takes a batch."""
 
 
 class Controller:
@@ -76,7 +71,7 @@ class Controller:
         self._attention[rollout_id] = None
         try:
             seen = self._fleet.of(rollout_id)
-            still = replace(seen, nodes=dict(seen.nodes)) if self._takes_long(seen) else seen
+            still = seen.standing_still() if seen.is_long else seen
             decision = await self._decision(still)
             if isinstance(decision, Waits):
                 self._attention[rollout_id] = Attention.after(seen, decision)
@@ -104,10 +99,6 @@ class Controller:
 
     async def _decision(self, seen: RolloutView) -> Decision | Waits:
         """What it was made from must stand still for as long as its changes are written: they expect the generations of then."""
-        if self._takes_long(seen):
+        if seen.is_long:
             return await asyncio.to_thread(next_actions, seen, self._clock())
         return next_actions(seen, self._clock())
-
-    @staticmethod
-    def _takes_long(seen: RolloutView) -> bool:
-        return len(seen.nodes) > MANY_NODES and seen.rollout.state in _WHOLE_FLEET

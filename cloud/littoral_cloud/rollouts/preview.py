@@ -21,14 +21,10 @@ from littoral_cloud.rollouts.fleet_node import FleetNode
 from littoral_cloud.rollouts.measuring import still_to_measure, unmeasured
 from littoral_cloud.rollouts.permission import begin_by
 from littoral_cloud.rollouts.plan import RolloutPlan, canary_rank, make_plan
-from littoral_cloud.rollouts.seen import KINDS, RolloutView, snapshot_of
+from littoral_cloud.rollouts.seen import KINDS, PREVIEW, RolloutView, snapshot_of
 from littoral_cloud.rollouts.state import Rollout, RolloutPolicy, RolloutState
 from littoral_cloud.rollouts.waves import sizes_of, split
 from littoral_cloud.rollouts.windows import opens_at
-
-PREVIEW = "(preview)"
-"""The id of a rollout that is not written. No other has brackets in its id."""
-
 
 TO_MEASURE = "to be measured"
 """In place of a student's name."""

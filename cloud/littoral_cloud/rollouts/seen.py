@@ -32,6 +32,10 @@ from littoral_cloud.rollouts.fleet_node import FleetNode
 from littoral_cloud.rollouts.older import older_assignments
 from littoral_cloud.rollouts.state import ENDED, Rollout, RolloutState, limit_s
 
+PREVIEW = "(preview)"
+"""The id of a rollout that is not written. No other has brackets in its id."""
+MANY_NODES = 300
+"""With more, a walk over all of them takes so long that sessions and leases would wait for it: a thread makes it."""
 NODE_KINDS = ("node", PRESENCE, PROFILE, "desired", "reported", TROUBLE, HANDED)
 
 
@@ -58,6 +62,15 @@ class RolloutView:
     assignments: AssignmentBook = field(default_factory=AssignmentBook)
     behind_s: float = 0.0  # how old the oldest change is that this look does not know yet
     approval_above: float = 1.0  # a rollout that could reach more of the fleet needs approval
+
+    @property
+    def is_long(self) -> bool:
+        """Whether its decision walks over all nodes, and they are many; in the other states it takes a batch."""
+        return len(self.nodes) > MANY_NODES and self.rollout.state in (RolloutState.PENDING, RolloutState.MEASURING)
+
+    def standing_still(self) -> RolloutView:
+        """The same, for a thread: its nodes do not change with the view."""
+        return replace(self, nodes=dict(self.nodes))
 
     @cached_property
     def named(self) -> frozenset[str]:

@@ -20,7 +20,7 @@ from littoral_cloud.rollouts.assignments import KIND as ASSIGNMENT
 from littoral_cloud.rollouts.assignments import Assignment, AssignmentState, assignment_id, ids_of
 from littoral_cloud.rollouts.book import AssignmentBook
 from littoral_cloud.rollouts.fleet_node import FleetNode
-from littoral_cloud.rollouts.seen import NODE_KINDS, RolloutView, Snapshot, book_of
+from littoral_cloud.rollouts.seen import NODE_KINDS, PREVIEW, RolloutView, Snapshot, book_of
 from littoral_cloud.rollouts.state import ENDED, Rollout
 
 _NOTHING = Desired()
@@ -75,9 +75,16 @@ class SeenFleet:
         """What one rollout sees now. Its nodes and measurements are the view's own, and change with it.
 
         Raises NotFound where the rollout's release is not there."""
+        return self._seen_by(rollout_id, self.live_rollouts())
+
+    def before(self, rollout: Rollout) -> RolloutView:
+        """What one would see that is not written, under the id PREVIEW."""
+        return self._seen_by(PREVIEW, {**self.live_rollouts(), PREVIEW: (0, rollout)})
+
+    def _seen_by(self, rollout_id: str, rollouts: Mapping[str, tuple[int, Rollout]]) -> RolloutView:
         of = self.view.of
         snapshot = Snapshot(
-            self.live_rollouts(),
+            rollouts,
             {id: held.record for id, held in of("release").items()},
             {id: held.record for id, held in of("artifact").items()},
             self.nodes,
