@@ -30,8 +30,7 @@ from littoral_cloud.terminal.text import counted
 app = noun("Check this machine and the running coordinator.")
 
 ANSWER_S = 3.0
-API_S = 30.0
-"""It reads every node."""
+API_S = 30.0  # it reads every node
 AGAIN_S = 0.3
 ENOUGH_BYTES = 2_000_000_000
 """Free disk space for a teacher, its students and a few rounds."""
@@ -245,7 +244,7 @@ async def _redis(patient: _Patient) -> list[CheckResult]:
 
 
 async def _api(patient: _Patient) -> list[CheckResult]:
-    """What the coordinator that commands ask says: of the folder, or the one that a login or the environment names."""
+    """What the coordinator that commands ask says."""
     from littoral_cloud.client.fleet_client import fleet_client, profile_of
 
     settings = patient.settings
@@ -258,8 +257,7 @@ async def _api(patient: _Patient) -> list[CheckResult]:
         return [CheckResult("operator api", False, error.message, error.hint)]
     except TimeoutError:
         return [CheckResult("operator api", False, f"no answer within {API_S:.0f} s", "see the server's log")]
-    answers = CheckResult("operator api", True, f"{fleet.where} answers: you are {me['name']}, {me['role']}")
-    return [answers, _certificates(found)]
+    return [CheckResult("operator api", True, f"answers; you are {me['name']}, {me['role']}"), _certificates(found)]
 
 
 def _certificates(found: Mapping[str, Any]) -> CheckResult:
@@ -267,9 +265,9 @@ def _certificates(found: Mapping[str, Any]) -> CheckResult:
     nodes = counted(found["nodes"], "node")
     if not found["late"]:
         return CheckResult("certificates", True, f"of {nodes}: valid for two weeks or longer")
-    listed = "; ".join(f"{each['name']}: {each['warning']}" for each in found["first"])
+    words = "; ".join(f"{each['name']}: {each['warning']}" for each in found["first"])
     hint = "a node that is there renews its own, and one that was away gets another one when it comes back"
-    return CheckResult("certificates", True, f"warning: {found['late']} of {nodes}: {listed}", hint)
+    return CheckResult("certificates", True, f"warning: {found['late']} of {nodes}: {words}", hint)
 
 
 def _listens(path: Path) -> bool:

@@ -26,7 +26,7 @@ async def newest(
     Args:
         model, node: of this one alone; "": of every one. A node by its name or id.
         disagree: only those where the teacher's class differs.
-        last: at most so many.
+        last: at most this many.
     """
     ledger = office.core.ledger
     node_id = ""

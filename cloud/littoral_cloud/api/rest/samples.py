@@ -29,7 +29,7 @@ async def newest(
     model: str = "",
     node: str = "",
     disagree: bool = False,
-    last: Annotated[int, Query(ge=1, le=MOST, description="At most so many.")] = 100,
+    last: Annotated[int, Query(ge=1, le=MOST, description="At most this many.")] = 100,
 ) -> StreamingResponse:
     found = await samples.newest(here.office, here.caller, model=model, node=node, disagree=disagree, last=last)
     return StreamingResponse(_json_lines(found), media_type=JSON_LINES)
