@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 from littoral.fleet.v1 import session_pb2
 from littoral_node.identity.identity import Identity
-from littoral_node.link.channel import open_channel
+from littoral_node.link.channel import CloudChannels
 from littoral_node.link.session import NodeSession, WayToCloud
 from littoral_node.telemetry.outbox import OUTSTANDING
 
@@ -52,6 +52,7 @@ class Common:
     hellos: tuple[session_pb2.Hello, ...]
     report: session_pb2.TelemetryReport  # without boot, number and time
     counts: Counts = field(default_factory=Counts)
+    channels: CloudChannels = field(default_factory=CloudChannels)
 
 
 class LoadNode:
@@ -74,7 +75,7 @@ class LoadNode:
         self._sent = 0  # of those, from the front, in this session
         self.session = NodeSession(
             lambda: self,
-            WayToCloud(lambda: open_channel(identity)),
+            WayToCloud(lambda: common.channels.fleet(identity)),
             log=self._note,
             monotonic=time.monotonic,
             rng=rng,

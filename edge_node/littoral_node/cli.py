@@ -18,6 +18,7 @@ from pathlib import Path
 from littoral import __version__, streams
 from littoral.environment import of_operators
 from littoral.errors import BadInput, FleetError, NoSpace, NotFound, Untrusted, is_full
+from littoral.one_arena import use_one_arena
 from littoral_node.client import cli as client
 from littoral_node.client.error_output import print_error
 from littoral_node.config.descriptions import DESCRIPTIONS
@@ -200,6 +201,7 @@ def _run(parsed: argparse.Namespace, environment: Mapping[str, str]) -> int:
     folder.look(serves=True)  # first of all: `run` on a folder without enrolment leaves no files
     folder.prepare()
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before numpy: else it starts a thread for every core of the host
+    use_one_arena()  # before any thread
     from littoral_node.agent import Agent
     from littoral_node.supervision.log import Log
     from littoral_node.supervision.notify import Notifier

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from littoral.one_arena import use_one_arena
 from littoral.streams import unheard
-from littoral_cloud.api.one_arena import use_one_arena
 from littoral_cloud.api.open_files import raise_limit
 from littoral_cloud.cli.noun import noun
 from littoral_cloud.logs.lines import write_lines_as

@@ -5,7 +5,7 @@ code, symbol tables, 60 MB in all; answering requests needs a third of them. The
 drop them at once, and a page that is needed later comes back from the page cache. The kernel would reclaim them only when
 memory is short, with a stall; on a small machine it is better to drop them early.
 
-Call `give_back` after a model is loaded or closed, and `settle` after an agent has started or changed its model.
+Call `give_back` now and then, and after a model is loaded or closed; `settle` after an agent has started or changed its model.
 """
 
 from __future__ import annotations

@@ -61,6 +61,8 @@ MAX_DRAINED = 16
 PATIENCE_S = 10.0
 BACKLOG = 256
 SWEEP_S = 1.0
+GIVE_BACK_S = 60.0
+"""What requests freed, and code that other work ran, such as renewing a certificate: a millisecond."""
 LIVE_PARTS = ("v2", "health", "live")
 
 
@@ -85,6 +87,7 @@ class HttpServer:
         self._refused: set[ClientConnection] = set()  # and drained
         self._emptied = asyncio.Event()
         self._sweeper: asyncio.TimerHandle | None = None
+        self._give_back_at = 0.0  # at the start: memory that only that needed
         self._answered = self._answered_before = 0
         self.coalesce = Coalescer().coalesce
         self.later = FairQueue().later
@@ -107,7 +110,6 @@ class HttpServer:
 
         self._server = await loop.create_server(opened, sock=listener, backlog=BACKLOG)
         self._sweep()
-        give_back()  # memory that only the start needed
 
     async def stop(self) -> None:
         """Accepts no new connection; closes the open ones once their requests are answered."""
@@ -235,6 +237,9 @@ class HttpServer:
         self._set_date()
         if self.body_memory.has_emptied():
             trim()
+        if now >= self._give_back_at:
+            self._give_back_at = now + GIVE_BACK_S
+            give_back()
 
     def _set_date(self) -> None:
         self.date = formatdate(time.time(), usegmt=True)  # noqa: TID251 - only sent, decides nothing

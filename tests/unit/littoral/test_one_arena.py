@@ -9,7 +9,7 @@ import pytest
 
 CODE = """
 import ctypes, sys, threading
-from littoral_cloud.api.one_arena import use_one_arena
+from littoral.one_arena import use_one_arena
 
 if sys.argv[1] == "one" and not use_one_arena():
     sys.exit(3)
