@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,10 @@ import pytest
 from littoral.digest import digest_of
 from littoral.errors import BadInput, NotFound
 from littoral.fleet.v1 import blob_pb2, session_pb2
-from littoral_cloud.fleet.admitting import accept, reject, revoke
+from littoral_cloud.fleet.admitting import accept, reject, replace_node, revoke
 from littoral_cloud.fleet.ledger import Change, Ledger, Write
-from littoral_cloud.fleet.nodes import decommission, view_nodes
-from littoral_cloud.fleet.records import Desired, Enrolment, FederatedTask, Node, dump, load
+from littoral_cloud.fleet.nodes import decommission, find_node, view_nodes
+from littoral_cloud.fleet.records import Desired, DesiredModel, Enrolment, FederatedTask, Node, dump, load
 from littoral_cloud.fleet.sessions import desired_of
 from tests.kit.fleet import Fleet, open_fleet, until_written
 from tests.kit.node_client import Line, hello_word
@@ -191,3 +192,38 @@ async def test_two_machines_with_one_key_at_two_coordinators_are_seen_and_none_i
         await again.say(hello=hello_word(boot_id="a" * 32, connection=5))
         assert (await again.hear("welcome")).connection == 4
     assert [line.action for line in await first.ledger.audit()].count("node.twice") == 1
+
+
+async def test_a_node_takes_the_place_of_another(fleets: tuple[Fleet, Fleet]) -> None:
+    first, _ = fleets
+    ledger = first.ledger
+    before, after = await first.enrol("n1"), await first.enrol("n2")
+    for id, name in (("n1", "gateway"), ("n2", "gateway-2")):
+        doc = await ledger.get("node", id)
+        assert doc is not None
+        node = replace(load(Node, doc), name=name, labels={"site": id})
+        await ledger.commit(Change((Write("node", id, dump(node), doc.generation), Write("node-name", name, {"node_id": id}, 0))))
+    kept = DesiredModel(manifest_digest="sha256:" + "1" * 64, rollout_id="r", generation=4)
+    await first.want("n1", Desired(models={"digits": kept}, federated=TASK))
+    async with first.client(before) as old, first.client(after) as new:
+        line, other = await old.begin(), await new.begin()
+        made = await replace_node(ledger, "gateway", "gateway-2", first.clock(), actor="ann")
+        assert (made.node_id, made.name, made.labels) == ("n2", "gateway", {"site": "n1"})
+        assert (await refusal_of(line)).reason == REVOKED
+        wanted = (await other.hear("desired")).models["digits"]
+        assert (wanted.manifest_digest, wanted.generation) == (kept.manifest_digest, 1)
+    assert (await find_node(ledger, "gateway")).node_id == "n2"
+    with pytest.raises(NotFound):
+        await find_node(ledger, "gateway-2")
+    assert await ledger.get("desired", "n1") is None
+    lines = [(line.action, line.subject) for line in await ledger.audit() if line.actor == "ann"]
+    assert lines == [("node.replaced", "n2"), ("node.decommissioned", "n1")]
+    for old_name, new_name, wrong in (("n2", "n2", "cannot replace itself"), ("n1", "n2", "is decommissioned")):
+        with pytest.raises(BadInput, match=wrong):
+            await replace_node(ledger, old_name, new_name, first.clock(), actor="ann")
+    await first.enrol("n3")
+    await revoke(ledger, "n3", reason="", actor="ann")
+    with pytest.raises(BadInput, match="name-of-n3: is revoked"):
+        await replace_node(ledger, "n2", "n3", first.clock(), actor="ann")
+    with pytest.raises(NotFound, match="'ghost'"):
+        await replace_node(ledger, "n2", "ghost", first.clock(), actor="ann")

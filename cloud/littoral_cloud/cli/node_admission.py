@@ -39,6 +39,18 @@ async def decommission(fleet: FleetClient, node: NodeArgument, format: FormatOpt
     _emit_state(await fleet.post(f"/nodes/{part(node)}/decommission"), "decommissioned", format)
 
 
+async def replace(
+    fleet: FleetClient,
+    old: Annotated[str, typer.Argument(help="The node whose machine is gone, by name or id.")],
+    new: Annotated[str, typer.Argument(help="The node that takes its place, by name or id.")],
+    format: FormatOption = Format.TABLE,
+) -> None:
+    """Put a newly enrolled node in the place of another: it gets the name, labels and models. The old one is decommissioned."""
+    made = await fleet.post(f"/nodes/{part(old)}/replace", {"by": new})
+    text = f"{made['id']} is {made['name']} from now on; the node before is decommissioned"
+    emit({"id": made["id"], "name": made["name"]} if format == Format.JSON else text, format)
+
+
 def _emit_state(node: Mapping[str, Any], state: str, format: Format) -> None:
     body = {"id": node["id"], "name": node["name"], "state": state}
     emit(body if format == Format.JSON else f"{node['name']} ({node['id']}) is {state}", format)
@@ -50,3 +62,4 @@ def add_admission(app: typer.Typer) -> None:
     command(app, example="node accept gateway")(accept)
     command(app, example="node reject gateway")(reject)
     command(app, example='node revoke gateway --reason "stolen"')(revoke)
+    command(app, example="node replace gateway gateway-2")(replace)

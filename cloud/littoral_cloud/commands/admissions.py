@@ -29,3 +29,12 @@ async def revoke(office: Office, caller: Caller, *, node: str, reason: str) -> N
     found = await found_node(office, caller, node)
     out = await admitting.revoke(office.core.ledger, found.node_id, reason=reason, actor=caller.name)
     return await shown_node(office, out)
+
+
+@use_case("node.replace", Role.ADMIN)
+async def replace(office: Office, caller: Caller, *, node: str, by: str) -> NodeShown:
+    """Gives the place of a node to another one; the first is decommissioned."""
+    old, new = await found_node(office, caller, node), await found_node(office, caller, by)
+    now = office.core.clock()
+    made = await admitting.replace_node(office.core.ledger, old.node_id, new.node_id, now, actor=caller.name)
+    return await shown_node(office, made)

@@ -31,3 +31,13 @@ class RevokeRequest:
 @router.post("/{node}/revoke", **needs(admissions.revoke))
 async def revoke(here: HereDep, node: str, request: RevokeRequest) -> NodeShown:
     return await admissions.revoke(here.office, here.caller, node=node, reason=request.reason)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplaceRequest:
+    by: str  # name or id of the node that takes its place
+
+
+@router.post("/{node}/replace", **needs(admissions.replace))
+async def replace(here: HereDep, node: str, request: ReplaceRequest) -> NodeShown:
+    return await admissions.replace(here.office, here.caller, node=node, by=request.by)
