@@ -14,7 +14,7 @@ from littoral import __version__
 from littoral.identity import JoinLine
 from littoral_cloud.app import open_core
 from littoral_cloud.cli import INTERRUPTED
-from littoral_cloud.fleet.ledger import Audit, Change
+from littoral_cloud.fleet.ledger import Audit, Change, Write
 from littoral_cloud.settings import load_settings
 from tests.kit.patience import PATIENCE_S
 from tests.kit.raw_redis import raw_redis, socket_of
@@ -92,6 +92,28 @@ async def test_a_trail_can_be_followed_until_ctrl_c(data_dir: Path) -> None:
             assert json.loads(await process.stdout.readline())["subject"] == "first"
             await core.ledger.commit(Change((), (Audit("thing.done", "second", "me"),)))
             assert json.loads(await process.stdout.readline())["subject"] == "second"
+            process.send_signal(signal.SIGINT)
+            assert await process.wait() == INTERRUPTED
+        finally:
+            if process.returncode is None:
+                process.kill()
+            await process.communicate()
+
+
+async def test_what_changes_is_followed_as_json_lines_until_ctrl_c(data_dir: Path) -> None:
+    assert (await littoral_cloud("events"))[0] == 4
+    async with open_core(load_settings()) as core, asyncio.timeout(PATIENCE_S):
+        assert (await littoral_cloud("events"))[2].startswith("error: events: changes are not stored")
+        process = await asyncio.create_subprocess_exec(
+            *MAIN, "events", "--follow", "--kind", "node", "--format", "json", stdout=asyncio.subprocess.PIPE
+        )
+        assert process.stdout is not None
+        try:
+            line = asyncio.create_task(process.stdout.readline())
+            while not line.done():  # it follows what changes from its start on, whenever that is
+                await core.ledger.commit(Change((Write("other", "x", {}, None), Write("node", "n1", {}, None))))
+                await asyncio.wait([line], timeout=0.2)
+            assert json.loads(await line) | {"generation": 0} == {"kind": "node", "id": "n1", "generation": 0}
             process.send_signal(signal.SIGINT)
             assert await process.wait() == INTERRUPTED
         finally:

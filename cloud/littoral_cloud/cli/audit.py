@@ -120,7 +120,7 @@ async def verify_(
     It starts from the newest signed checkpoint, if lines were archived. DATA/audit-head.json holds a recent line outside of
     Redis: the trail was cut off where it lacks that line.
     """
-    found = await fleet.get("/audit/verify", head=head, archived=archived)
+    found = await fleet.get_slowly("/audit/verify", head=head, archived=archived)
     problem, hint = found.pop("problem"), found.pop("hint")
     if not found["whole"]:
         raise Untrusted(problem, hint=hint)
@@ -147,7 +147,7 @@ async def archive(
         "older_than_s": seconds(older_than, "--older-than") if older_than else None,
         "to": str(to.resolve()) if to is not None else "",
     }
-    emit(await fleet.post("/audit/archive", body), format)
+    emit(await fleet.post("/audit/archive", body, long=True), format)
 
 
 def _since(text: str) -> float:

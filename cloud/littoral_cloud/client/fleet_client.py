@@ -67,6 +67,10 @@ class FleetClient:
     async def get(self, path: str, **query: QueryValue) -> Any:
         return await self._ask("GET", path, query)
 
+    async def get_slowly(self, path: str, **query: QueryValue) -> Any:
+        """Of what takes the coordinator minutes."""
+        return await self._ask("GET", path, query, within_s=LONG_S)
+
     async def post(self, path: str, body: Mapping[str, Any] | None = None, *, long: bool = False) -> Any:
         """`long`: it takes the coordinator minutes."""
         return await self._ask("POST", path, {}, body, LONG_S if long else ANSWER_S)
