@@ -70,6 +70,7 @@ class CoordinatorSession:
         self.boot_id = ""  # names one start of the agent; "" until its hello arrives
         self._sent_generation = -1
         self._sent_anchors = 0
+        self._awaits_report = False  # one for each that was sent: others are not read
         self._allowance: NodeAllowance  # once it was let in
         self._said_over = False
 
@@ -228,8 +229,8 @@ class CoordinatorSession:
                 await self._patiently(
                     lambda: sessions.note_budgets(ledger, node_id, budgets, conditions, labelled, allowance=allowance)
                 )
-            case "trust_report":
-                report = message.trust_report
+            case "trust_report" if self._awaits_report:
+                self._awaits_report, report = False, message.trust_report
                 if report.number != self._hub.anchors.number:
                     log.warning("session of %s: does not follow the fleet's keys: %s", node_id, printed(report.detail, 300))
                 await self._patiently(lambda: note_anchors(ledger, node_id, min(report.number, self._hub.anchors.number)))
@@ -275,7 +276,7 @@ class CoordinatorSession:
     async def _send_anchors(self) -> None:
         if (told := self._hub.anchors).number != self._sent_anchors:
             await self._stream.send(session_pb2.ConnectResponse(trust_anchors=wire.anchors_to(told)))
-            self._sent_anchors = told.number
+            self._sent_anchors, self._awaits_report = told.number, True
 
     async def _send_desired(self, generation: int, desired: Desired) -> None:
         if generation <= self._sent_generation:
