@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import getpass
-from collections.abc import Sequence
+import mmap
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from littoral.errors import BadInput
+from littoral.errors import BadInput, NotFound
+from littoral_cloud.cli.command import fleet_of
+from littoral_cloud.cli.figures import metric_of, worst_class_of
 from littoral_cloud.terminal.output import (
     DataDirOption,
     Format,
@@ -24,8 +26,8 @@ from littoral_cloud.terminal.output import (
 )
 
 if TYPE_CHECKING:
-    from littoral_cloud.packaging.package import Packaged
-    from littoral_cloud.settings import CloudSettings
+    from littoral.manifest import Manifest
+    from littoral_cloud.foreign.plan import ImportPlan
 
 EXAMPLE = "Example: littoral-cloud artifact import model.onnx --model parts --data parts.npz --prepare unit --rollout"
 
@@ -72,17 +74,15 @@ def import_(
 ) -> None:
     """Measure, quantize and release a model from elsewhere, with any inputs and outputs. Trains nothing.
 
-    A child process with limits on memory and time opens the file. Nodes serve the model with its own inputs and outputs.
+    The file goes to the coordinator; a child process there, with limits on memory and time, opens it.
+    Nodes serve the model with its own inputs and outputs.
     """
     from littoral_cloud.fleet.telemetry import check_model_name
-    from littoral_cloud.foreign.importing import import_model
     from littoral_cloud.foreign.labels import read_labels
     from littoral_cloud.foreign.opened import ForeignLimits
     from littoral_cloud.foreign.plan import ImportPlan
     from littoral_cloud.foreign.samples import ByteScaling
-    from littoral_cloud.settings import load_settings
 
-    settings = load_settings(data_dir=data_dir)
     plan = ImportPlan(
         model=check_model_name(model, "--model"),
         name=name,
@@ -97,49 +97,116 @@ def import_(
         int8_loss=int8_loss,
         anyway=yes,
     )
+    if not file.is_file():
+        raise NotFound(f"import: {file} is not a file", hint="name an .onnx file")
+    if ":" in metric or (data is not None and not data.is_file()):  # your own function runs on your own machine
+        told = asyncio.run(_made_here(data_dir, file, plan, data, rollout))
+    else:
+        told = asyncio.run(_sent(data_dir, file, plan, data, rollout))
+    artifacts = told.pop("artifacts")
+    emit_remarks((each["name"], each["remarks"]) for each in artifacts)
+    emit_parts(told, "artifacts", [_row(each, format) for each in artifacts], format)
+
+
+async def _sent(data_dir: Path | None, file: Path, plan: ImportPlan, data: Path | None, rollout: bool) -> dict[str, Any]:
+    """The coordinator imports it."""
+    from littoral.digest import digest_of_file
+    from littoral_cloud.client.files import upload
+
+    beside = await asyncio.to_thread(_beside, file)
+    async with fleet_of(data_dir, makes=True) as fleet:
+
+        async def sent(path: Path) -> str:
+            digest = await asyncio.to_thread(digest_of_file, path)
+            await upload(fleet, digest, path)
+            return digest
+
+        body = {
+            "model": plan.model,
+            "file": await sent(file),
+            "file_name": file.name,
+            "beside": {path.name: await sent(path) for path in beside},
+            "data": await sent(data) if data is not None else "",
+            "data_name": data.name if data is not None else "",
+            "task": plan.task,
+            "metric": plan.metric,
+            "labels": plan.labels,
+            "output": plan.output,
+            "prepare": plan.preparation.scale,
+            "mean": plan.preparation.mean,
+            "std": plan.preparation.std,
+            "sizes": plan.sizes,
+            "name": plan.name,
+            "memory_bytes": plan.limits.memory,
+            "seconds": plan.limits.seconds,
+            "int8_loss": plan.int8_loss,
+            "anyway": plan.anyway,
+            "rollout": rollout,
+        }
+        found = await fleet.post("/artifacts/import", body, long=True)
+    for note in found["notes"]:
+        notice(note)
+    told = [
+        {**each["artifact"], **{name: each[name] for name in ("examples", "inputs", "outputs")}} for each in found["artifacts"]
+    ]
+    return {"release": found["release"], "rollout": found["rollout"], "artifacts": told}
+
+
+async def _made_here(data_dir: Path | None, file: Path, plan: ImportPlan, data: Path | None, rollout: bool) -> dict[str, Any]:
+    """It is imported in this process; the coordinator tests, signs and releases what was made."""
+    from littoral_cloud.client.push import Pushed, push_artifacts, push_release
+    from littoral_cloud.foreign.importing import import_model
+
     made = import_model(file, plan, data=data, tell=notice)
-    taken, released = asyncio.run(_released(settings, made, plan.model, file, data, rollout))
-    rows = [_row(packaged, format) for packaged in taken]
-    emit_remarks((packaged.manifest.name, packaged.manifest.remarks) for packaged in taken)
-    emit_parts(released, "artifacts", rows, format)
+    async with fleet_of(data_dir, makes=True) as fleet:
+        taken = await push_artifacts(fleet, [Pushed(packaged) for packaged in made], notice)
+        digests = [digest for _, digest in taken]
+        released = await push_release(fleet, digests, "manual", f"imported {file.name}", rollout=rollout)
+    return {**released, "artifacts": [_told(each.packaged.manifest) for each, _ in taken]}
 
 
-async def _released(
-    settings: CloudSettings, made: Sequence[Packaged], model: str, file: Path, data: Path | None, rollout: bool
-) -> tuple[Sequence[Packaged], dict[str, Any]]:
-    """Releases the artifacts that a node accepts."""
-    from littoral_cloud.app import open_core
-    from littoral_cloud.packaging.node_check import taken_by_a_node
-    from littoral_cloud.releases.catalogue import create_release, publish
-    from littoral_cloud.rollouts.commands import policy_with, start_rollout
-
-    made = await taken_by_a_node(made, notice)
-    where, actor = str(data.resolve()) if data else "", getpass.getuser()
-    async with open_core(settings) as core:
-        now = core.clock()
-        digests = [(await publish(core, packaged, now, data=where, actor=actor)).manifest_digest for packaged in made]
-        release = await create_release(core.ledger, model, digests, "manual", f"imported {file.name}", now, actor=actor)
-        policy, above = policy_with(settings.probation_s), settings.approval_above
-        started = await start_rollout(core.ledger, release, now, policy, approval_above=above) if rollout else ""
-    return made, {"release": release.release_id, "rollout": started}
+def _beside(file: Path) -> list[Path]:
+    """Files in the same folder whose names stand in the model: its weights may be in them."""
+    with file.open("rb") as opened:
+        if not file.stat().st_size:
+            return []
+        with mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            others = (path for path in sorted(file.parent.iterdir()) if path != file and path.is_file())
+            return [path for path in others if content.find(path.name.encode()) >= 0]
 
 
-def _row(packaged: Packaged, format: Format) -> dict[str, Any]:
-    manifest = packaged.manifest
-    signature, metric = manifest.signature, manifest.metric
+def _told(manifest: Manifest) -> dict[str, Any]:
+    """As the API tells it."""
+    signature = manifest.signature
     assert signature is not None
-    measured = bool(manifest.accuracy_examples)
-    row: dict[str, Any] = {
+    return {
         "name": manifest.name,
         "task": manifest.task,
-        "accuracy": manifest.accuracy if measured and not manifest.metric else None,
-        **by_class(manifest.worst_class, manifest.accuracy_by_label, format),
-        "metric": asdict(metric) if metric and format == Format.JSON else _metric(metric) if measured else None,
+        "accuracy": manifest.accuracy,
+        "class_accuracy": manifest.accuracy_by_label,
+        "metric": asdict(manifest.metric) if manifest.metric else None,
         "examples": manifest.accuracy_examples,
-        **remarked(manifest.remarks, format),
-        "bytes": manifest.artifact_bytes,
+        "remarks": manifest.remarks,
+        "artifact_bytes": manifest.artifact_bytes,
         "inputs": [f"{spec.name} {spec.datatype} {spec.sizes}" for spec in signature.inputs],
         "outputs": [f"{spec.name} {spec.datatype} {spec.sizes}" for spec in signature.outputs],
+    }
+
+
+def _row(told: Mapping[str, Any], format: Format) -> dict[str, Any]:
+    metric = metric_of(told["metric"])
+    measured = bool(told["examples"])
+    row: dict[str, Any] = {
+        "name": told["name"],
+        "task": told["task"],
+        "accuracy": told["accuracy"] if measured and metric is None else None,
+        **by_class(worst_class_of(told["class_accuracy"]), told["class_accuracy"], format),
+        "metric": asdict(metric) if metric and format == Format.JSON else _metric(metric) if measured else None,
+        "examples": told["examples"],
+        **remarked(told["remarks"], format),
+        "bytes": told["artifact_bytes"],
+        "inputs": told["inputs"],
+        "outputs": told["outputs"],
     }
     return row if format == Format.JSON else {k: v for k, v in row.items() if k not in ("inputs", "outputs") or v}
 

@@ -50,7 +50,7 @@ async def publish(office: Office, caller: Caller, *, request: PublishRequest) ->
     """
     manifest = await asyncio.to_thread(_manifest, office, request)
     caller.needs_model(check_model_name(manifest.model, "manifest.model"))
-    untested = await _tested(office, manifest)
+    untested = await tested(office, manifest)
     artifact = await sign(office.core, manifest, office.core.clock(), weights=request.weights, actor=caller.name)
     return PublishedArtifact(artifact=artifact, untested=untested)
 
@@ -86,7 +86,7 @@ def _manifest(office: Office, request: PublishRequest) -> Manifest:
     return manifest
 
 
-async def _tested(office: Office, manifest: Manifest) -> str:
+async def tested(office: Office, manifest: Manifest) -> str:
     """Why it was not tested; "": it was, and a node takes it. One at a time: a trial takes a processor."""
     async with office.heavy:
         measurer = Measurer(1, None)

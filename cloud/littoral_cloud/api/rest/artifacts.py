@@ -8,7 +8,7 @@ from fastapi import APIRouter
 
 from littoral_cloud.api.rest.access import HereDep, needs
 from littoral_cloud.api.rest.paging import AfterQuery, LimitQuery
-from littoral_cloud.commands import artifacts, publishing
+from littoral_cloud.commands import artifacts, importing, publishing
 from littoral_cloud.commands.artifacts import (
     ArtifactDifferences,
     ArtifactStory,
@@ -17,6 +17,7 @@ from littoral_cloud.commands.artifacts import (
     HowToAsk,
     SignedAgain,
 )
+from littoral_cloud.commands.importing import ImportedModel, ImportRequest
 from littoral_cloud.commands.paging import Page
 from littoral_cloud.commands.publishing import PublishedArtifact, PublishRequest, TeacherRequest
 from littoral_cloud.fleet.records import Artifact
@@ -44,6 +45,11 @@ async def page(
 @router.post("", status_code=201, **needs(publishing.publish))
 async def publish(here: HereDep, request: PublishRequest) -> PublishedArtifact:
     return await publishing.publish(here.office, here.caller, request=request)
+
+
+@router.post("/import", status_code=201, **needs(importing.import_))
+async def import_(here: HereDep, request: ImportRequest) -> ImportedModel:
+    return await importing.import_(here.office, here.caller, request=request)
 
 
 @router.post("/teachers", status_code=204, **needs(publishing.keep_teacher))
