@@ -89,6 +89,23 @@ def test_no_command_imports_what_it_does_not_need(nouns: list[str], heavy: set[s
     assert imported & heavy == set()
 
 
+def test_a_command_that_asks_a_coordinator_imports_no_rich_and_leaves_httpx_whole() -> None:
+    code = (
+        "import asyncio, sys\n"
+        "from littoral_cloud.client.fleet_client import client_of\n"
+        "from littoral_cloud.client.profile import LoginProfile\n"
+        "async def ask() -> None:\n"
+        "    async with client_of(LoginProfile(url='https://127.0.0.1:1', token='litt_x')): ...\n"
+        "asyncio.run(ask())\n"
+        "print(*sys.modules)\n"
+        "import httpx._main"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    imported = set(ended.stdout.split())
+    assert "httpx" in imported
+    assert imported & {"rich", "redis", "cryptography", "fastapi", "numpy", "littoral_cloud.app"} == set()
+
+
 @pytest.mark.parametrize(("accuracy", "classes", "shown"), [(0.0, {}, None), (0.0, {"a": 0.0}, 0.0), (0.9, {}, 0.9)])
 def test_an_accuracy_that_was_never_measured_is_not_shown_as_none_at_all(
     accuracy: float, classes: dict[str, float], shown: float | None
