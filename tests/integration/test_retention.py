@@ -345,3 +345,21 @@ async def test_an_archived_rollout_and_run_are_shown(
             assert str(data / FOLDER) in out
             assert await asyncio.to_thread(execute, [*words[:2], "none", "--data-dir", str(data)]) == 4
             assert "there is none" in capsys.readouterr().err
+
+
+async def test_what_operators_left_goes_when_it_opens_nothing_any_more(ledger: Ledger, tmp_path: Path) -> None:
+    day_s = 86_400.0
+    ends = {
+        ("web-session", "over"): {"expires_at": NOW - 1},
+        ("web-session", "open"): {"expires_at": NOW + 60},
+        ("idempotency", "old"): {"at": NOW - day_s},
+        ("idempotency", "young"): {"at": NOW - 60},
+        ("operator-token", "long-over"): {"expires_at": NOW - 91 * day_s},
+        ("operator-token", "over"): {"expires_at": NOW - 1},
+    }
+    await ledger.commit(Change(tuple(Write(kind, id, body, 0) for (kind, id), body in ends.items())))
+    async with retaining(ledger, tmp_path) as (parts, fence):
+        assert "3" in await parts.expired(fence)
+        assert await parts.expired(fence) == ""
+    kinds = sorted({kind for kind, _ in ends})
+    assert {doc.id for kind in kinds for doc in await ledger.all(kind)} == {"open", "young", "over"}

@@ -15,12 +15,13 @@ from dataclasses import dataclass, field
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from littoral_cloud.app import Core
-from littoral_cloud.fleet.ledger import Audit, Change
+from littoral_cloud.fleet.ledger import Change
 from littoral_cloud.fleet.node_names import NodeNames
 from littoral_cloud.fleet.view import FleetView
 from littoral_cloud.health.health import CoordinatorHealth
 from littoral_cloud.rollouts.seen_fleet import SeenFleet
-from littoral_cloud.trust.people import Caller, Denied, Role, details
+from littoral_cloud.trust.people import Caller, Denied, Role
+from littoral_cloud.trust.refusals import RefusalLines
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -40,6 +41,7 @@ class Office:
     health: CoordinatorHealth | None = None
     fleet: SeenFleet | None = None
     heavy: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(1))
+    refusals: RefusalLines = field(default_factory=RefusalLines)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +68,12 @@ def check_role(caller: Caller, name: str, role: Role) -> None:
 
 @asynccontextmanager
 async def refusals_audited(office: Office, caller: Caller, name: str) -> AsyncIterator[None]:
-    """A Denied that leaves the context is in the audit trail."""
+    """A Denied that leaves the context is in the audit trail, or is counted there."""
     try:
         yield
     except Denied:
-        line = Audit("access.denied", name, caller.name, details(caller))
-        await office.core.ledger.commit(Change((), (line,)))
+        if (line := office.refusals.line(caller, name, asyncio.get_running_loop().time())) is not None:
+            await office.core.ledger.commit(Change((), (line,)))
         raise
 
 

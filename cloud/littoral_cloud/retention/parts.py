@@ -40,6 +40,14 @@ COPIES_DAYS = 7
 """A copy of a blob of an object store that was not read for so long is removed: it can be had again."""
 LARGE_DOCUMENTS = 100
 """Of telemetry and inputs, that are parsed at one time; then others have a turn."""
+_ENDS = {
+    "web-session": ("expires_at", 0.0),
+    "sign-in-link": ("expires_at", 0.0),
+    "provider-sign-in": ("expires_at", 0.0),
+    "idempotency": ("at", DAY_S),
+    "operator-token": ("expires_at", 90 * DAY_S),
+}
+"""The field of a time, and how long after it a document stays; seconds."""
 _TIMED = {TELEMETRY: "last_report_at", drift.KIND: "updated_at"}
 
 
@@ -82,6 +90,16 @@ class RetentionParts:
                 gone = of_models_that_are_gone(page, last_at, seen, self.clock())
                 going += [_deletion(kind, doc.id, doc.generation) for doc in gone]
         return await self._delete(list(dict.fromkeys(going)), fence)
+
+    async def expired(self, fence: Fence) -> str:
+        """What operators left that opens or answers nothing any more: sessions, links, half sign-ins, answers for a repeat,
+        and tokens a while after their end."""
+        going, now = [], self.clock()
+        for kind, (field, stays_s) in _ENDS.items():
+            async for page in self.ledger.pages(kind):
+                gone = (doc for doc in page if now - float(doc.body.get(field, now)) >= stays_s)
+                going += [_deletion(kind, doc.id, doc.generation) for doc in gone]
+        return await self._delete(going, fence)
 
     async def _ended(self) -> EndedView:
         await self.view.catch_up()
@@ -153,6 +171,7 @@ def parts_of(core: Core, view: FleetView) -> dict[str, Part]:
         "runs": retained.runs,
         "measurements": retained.measurements,
         "nodes": retained.leftovers,
+        "expired": retained.expired,
     }
     return {"audit": audit, **parts} if settings.audit_days else parts
 

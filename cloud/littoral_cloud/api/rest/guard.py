@@ -4,7 +4,8 @@ Rules, in order:
 
 1. A request has an id; the answer and every line of the log have it.
 2. A caller that asks too often is refused with the time to wait, before anything else is done for it. A token or a session that
-   was accepted before counts by itself, everything else by its address; the socket in the data folder has no limit.
+   was accepted before counts by itself, everything else by its address; the socket in the data folder has no limit,
+   nor have the paths of health.
 3. A body that is longer than its path allows is refused when its length is known, else when that many bytes have come.
 
 Example: a script asks 300 times at once with one token. 200 are answered; the others get 429 and `Retry-After: 1`. Another token
@@ -37,6 +38,8 @@ Asgi = Callable[[Scope, Receive, Send], Awaitable[None]]
 MOST_BODY = 1 << 20
 STREAMED = "/api/v1/uploads"
 """Below it a path takes its body as a stream, and sets a limit of its own."""
+HEALTH = frozenset({"/healthz", "/readyz"})
+"""Asked by load balancers, often and from one address; the answer is ready."""
 PER_SECOND = 100.0
 AT_ONCE = 400
 STRANGER_PER_SECOND = 2.0
@@ -66,7 +69,7 @@ class Guard:
         id = begin_request(headers.get(HEADER.encode(), b"").decode("latin-1"))
         host, secret = scope["client"][0] if scope.get("client") else "", _secret(headers)
         answer = self._watched(scope, send, id, secret)
-        if not host.startswith(USER) and (wait_s := self._wait_s(host, secret)) > 0:
+        if not host.startswith(USER) and scope["path"] not in HEALTH and (wait_s := self._wait_s(host, secret)) > 0:
             refused = failure(TooOften(f"this caller asks too often; wait {wait_s:.1f} s", hint="see the header Retry-After"))
             refused.headers["retry-after"] = str(math.ceil(wait_s))
             return await refused(scope, receive, answer)
