@@ -1,4 +1,4 @@
-"""Refusals in the audit trail: each one, up to a rate for each caller, so that a caller cannot fill the trail. The next line counts
+"""Refusals in the audit trail: each one, up to a rate for each caller, so that a caller cannot fill it. The next line counts
 those over the rate.
 
 Example: a script with a viewer's token asks for a rollout 1,000 times within a second. The trail gets 30 lines. A minute later it
