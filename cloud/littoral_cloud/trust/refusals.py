@@ -21,7 +21,7 @@ _CALLERS = 1_000
 
 
 @dataclass(slots=True)
-class _Refused:
+class _RefusedCaller:
     bucket: Bucket = field(default_factory=lambda: Bucket(PER_SECOND, AT_ONCE))
     left_out: int = 0
 
@@ -30,7 +30,7 @@ class RefusalLines:
     """Of one process."""
 
     def __init__(self) -> None:
-        self._callers: OrderedDict[str, _Refused] = OrderedDict()
+        self._callers: OrderedDict[str, _RefusedCaller] = OrderedDict()
 
     def __len__(self) -> int:
         """Callers that are remembered."""
@@ -44,7 +44,7 @@ class RefusalLines:
             now: seconds; a clock that goes back gives nothing more.
         """
         who = caller.id or caller.name
-        refused = self._callers.pop(who, None) or _Refused()
+        refused = self._callers.pop(who, None) or _RefusedCaller()
         self._callers[who] = refused
         if len(self._callers) > _CALLERS:
             self._callers.popitem(last=False)
