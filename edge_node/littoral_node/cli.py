@@ -129,6 +129,7 @@ def _joined(folder: NodeFolder, parsed: argparse.Namespace, environment: Mapping
     from littoral.identity import JoinLine
     from littoral_node.certificates.enrol import enrol
     from littoral_node.machine.hardware import profile
+    from littoral_node.machine.hardware_ids import hardware_ids
     from littoral_node.machine.wire import hardware_to
     from littoral_node.runtimes import facts
 
@@ -156,6 +157,7 @@ def _joined(folder: NodeFolder, parsed: argparse.Namespace, environment: Mapping
                 now=time.time(),  # noqa: TID251 - the command line is where the clock comes in
                 monotonic=time.monotonic,
                 key_pem=comes_back,
+                hardware_ids=hardware_ids(),
                 rng=random.Random(),  # noqa: S311 - how long to wait, no secret
                 retrying=retrying,
             )

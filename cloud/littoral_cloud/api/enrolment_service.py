@@ -12,6 +12,7 @@ import grpc.aio
 from littoral.errors import BadInput
 from littoral.fleet.v1 import enrolment_pb2, enrolment_pb2_grpc
 from littoral_cloud.fleet.enrolment import EnrolmentRequest, Issuer, enrol
+from littoral_cloud.fleet.expected import MOST_IDS
 from littoral_cloud.fleet.ledger import Clock, Ledger
 from littoral_cloud.fleet.renewal import Proof, come_back
 from littoral_cloud.fleet.sessions import version_refusal
@@ -41,6 +42,7 @@ class EnrolmentServicer(enrolment_pb2_grpc.EnrolmentServiceServicer):
             node_name=request.node_name,
             agent_version=printable(request.agent_version[:64]),
             hardware_class=printable(request.hardware.hardware_class[:64]),
+            hardware_ids=tuple(request.hardware_ids[:MOST_IDS]),
         )
         enrolled = await enrol(self.ledger, self.authority, wanted, self.clock(), self.rng, self._taking)
         return enrolment_pb2.EnrolResponse(

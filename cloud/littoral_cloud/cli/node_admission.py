@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from littoral.errors import BadInput
 from littoral_cloud.cli.command import command
 from littoral_cloud.client.fleet_client import FleetClient, part
 from littoral_cloud.terminal.output import Format, FormatOption, emit
@@ -51,6 +53,20 @@ async def replace(
     emit({"id": made["id"], "name": made["name"]} if format == Format.JSON else text, format)
 
 
+async def import_(
+    fleet: FleetClient,
+    file: Annotated[Path, typer.Argument(help="A CSV with a header like hardware_id,name,site; other columns are labels.")],
+    format: FormatOption = Format.TABLE,
+) -> None:
+    """Expect the machines of a list: each gets its name and labels when it enrols, and does not wait for an operator."""
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput(f"FILE: {file} cannot be read: {error}", hint="name a CSV file in UTF-8") from error
+    made = await fleet.post("/nodes/import", {"csv": text})
+    emit(made if format == Format.JSON else f"{made['expected']} machines are expected", format)
+
+
 def _emit_state(node: Mapping[str, Any], state: str, format: Format) -> None:
     body = {"id": node["id"], "name": node["name"], "state": state}
     emit(body if format == Format.JSON else f"{node['name']} ({node['id']}) is {state}", format)
@@ -62,4 +78,5 @@ def add_admission(app: typer.Typer) -> None:
     command(app, example="node accept gateway")(accept)
     command(app, example="node reject gateway")(reject)
     command(app, example='node revoke gateway --reason "stolen"')(revoke)
+    command(app, "import", example="node import fleet.csv")(import_)
     command(app, example="node replace gateway gateway-2")(replace)

@@ -26,10 +26,12 @@ async def create(
     uses: Annotated[int, typer.Option(min=1, help="How many nodes may enrol with the token.")] = 1,
     label: Annotated[list[str] | None, typer.Option(help="A label key=value for its nodes (repeatable).")] = None,
     address: Annotated[str, typer.Option(help="host:port of the enrolment listener, as nodes reach it.")] = "",
+    ask: Annotated[bool, typer.Option("--ask", help="Nodes that `node import` does not name wait for an operator.")] = False,
     format: FormatOption = Format.TABLE,
 ) -> None:
     """Make a token, and print the join line for a node."""
-    body = {"name": name, "ttl_s": seconds(ttl), "uses": uses, "labels": labels_from(label or []), "address": address}
+    body = {"name": name, "ttl_s": seconds(ttl), "uses": uses, "labels": labels_from(label or [])}
+    body |= {"address": address, "ask": ask}
     made = await fleet.post("/tokens", body)
     emit(made if format == Format.JSON else made["join"], format)  # the line alone, so that it can be piped
 

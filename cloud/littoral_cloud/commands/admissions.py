@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from littoral_cloud.commands.nodes import NodeShown, found_node, shown_node
 from littoral_cloud.commands.use_case import Office, use_case
-from littoral_cloud.fleet import admitting
+from littoral_cloud.fleet import admitting, expected
+from littoral_cloud.fleet.expected import fleet_from
 from littoral_cloud.trust.people import Caller, Role
 
 
@@ -38,3 +41,16 @@ async def replace(office: Office, caller: Caller, *, node: str, by: str) -> Node
     now = office.core.clock()
     made = await admitting.replace_node(office.core.ledger, old.node_id, new.node_id, now, actor=caller.name)
     return await shown_node(office, made)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImportedFleet:
+    expected: int
+
+
+@use_case("node.import", Role.ADMIN)
+async def import_fleet(office: Office, caller: Caller, *, text: str) -> ImportedFleet:
+    """Expects the machines of a CSV, by hardware id."""
+    for node in fleet_from(text).values():
+        caller.needs_node(node.name or "a machine of the list", node.labels)
+    return ImportedFleet(expected=await expected.import_fleet(office.core.ledger, text, actor=caller.name))

@@ -50,11 +50,20 @@ class RevokedToken:
 
 @use_case("token.create", Role.OPERATOR)
 async def create(
-    office: Office, caller: Caller, *, name: str, ttl_s: float, uses: int, labels: Mapping[str, str], address: str
+    office: Office,
+    caller: Caller,
+    *,
+    name: str,
+    ttl_s: float,
+    uses: int,
+    labels: Mapping[str, str],
+    address: str,
+    ask: bool = False,
 ) -> NewJoinToken:
     """Makes a token for nodes to enrol with.
 
     Args:
+        ask: nodes that are not expected (node.import) wait for an operator.
         address: host:port of the enrolment listener, as nodes reach it; "": the one that the coordinator knows.
     """
     core, name = office.core, name or "unnamed"
@@ -62,7 +71,7 @@ async def create(
     address = _checked_address(address) if address else default_address(core.settings)
     root = core.trust.ca.root_fingerprint
     secret, token = await create_token(
-        core.ledger, name, ttl_s, uses, labels, core.clock(), secrets.token_urlsafe, actor=caller.name, ca_sha256=root
+        core.ledger, name, ttl_s, uses, labels, core.clock(), secrets.token_urlsafe, actor=caller.name, ca_sha256=root, ask=ask
     )
     line = JoinLine(address, secret, int(token.expires_at), root).render()
     return NewJoinToken(join=line, name=token.name, expires_at=token.expires_at, uses=uses, address=address)

@@ -17,6 +17,7 @@ from functools import partial
 from typing import Protocol
 
 from littoral.errors import BadInput, BadToken, Conflict, NotAccepted, Revoked
+from littoral_cloud.fleet.expected import ExpectedNode, expected_of
 from littoral_cloud.fleet.issued_tokens import Token, TokenState, token_id
 from littoral_cloud.fleet.ledger import Audit, Change, Doc, Ledger, Take, Write
 from littoral_cloud.fleet.membership import OUT_FOR_EVER
@@ -66,6 +67,7 @@ class EnrolmentRequest:
     node_name: str = ""  # "": the cloud chooses
     agent_version: str = ""
     hardware_class: str = ""
+    hardware_ids: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,24 +160,27 @@ async def enrol(
         certificate = certificate or await issued_by(ca, request.certificate_request, node_id, now)
         if new:
             first = 0 if tried < NUMBERED else _BY_CHANCE
-            name, name_write = await _free_name(ledger, request.node_name, node_id, rng, taking, first=first)
+            expected = await expected_of(ledger, request.hardware_ids, node_id)
+            wanted = (expected[1].name if expected else "") or request.node_name
+            name, name_write = await _free_name(ledger, wanted, node_id, rng, taking, first=first)
             node = Node(
                 node_id=node_id,
                 name=name,
-                enrolment=Enrolment.ACCEPTED,
+                enrolment=Enrolment.PENDING if token.ask and expected is None else Enrolment.ACCEPTED,
                 public_key_sha256=key,
                 certificate_sha256=certificate.sha256,
                 certificate_expires_at=certificate.expires_at,
                 enrolled_at=now,
-                labels=token.labels,
+                labels={**token.labels, **(expected[1].labels if expected else {})},
             )
-            change = _first(node, token_doc.id, token, name_write, request)
+            change = _first(node, token_doc.id, token, name_write, request, expected)
         else:
             assert known is not None
             assert node_doc is not None
             node = replace(
                 known,
-                enrolment=Enrolment.ACCEPTED,  # also one that waited: who made the token let it in
+                # Also one that waited: who made the token let it in.
+                enrolment=known.enrolment if token.ask else Enrolment.ACCEPTED,
                 certificate_sha256=certificate.sha256,
                 certificate_expires_at=certificate.expires_at,
             )
@@ -196,7 +201,15 @@ async def enrol(
     raise Conflict("enrolment: too many at the same moment", hint="try again")
 
 
-def _first(node: Node, token_id: str, token: Token, name: Write, request: EnrolmentRequest) -> Change:
+def _first(
+    node: Node,
+    token_id: str,
+    token: Token,
+    name: Write,
+    request: EnrolmentRequest,
+    expected: tuple[Doc, ExpectedNode] | None,
+) -> Change:
+    used = () if expected is None else (_used(*expected, node.node_id),)
     details = {
         "name": node.name,
         "token": token.name,
@@ -204,6 +217,8 @@ def _first(node: Node, token_id: str, token: Token, name: Write, request: Enrolm
         "certificate": node.certificate_sha256,
         "agent_version": request.agent_version[:64],
         "hardware_class": request.hardware_class[:64],
+        "state": node.enrolment.value,
+        "expected": expected[0].id if expected else "",
     }
     return Change(
         (
@@ -211,9 +226,14 @@ def _first(node: Node, token_id: str, token: Token, name: Write, request: Enrolm
             Write("node", node.node_id, dump(node), 0),
             name,
             Write("desired", node.node_id, dump(Desired()), None),
+            *used,
         ),
         (Audit("node.enrolled", node.node_id, f"token {token.name}", details),),
     )
+
+
+def _used(doc: Doc, expected: ExpectedNode, node_id: str) -> Write:
+    return Write(doc.kind, doc.id, dump(replace(expected, node_id=node_id)), doc.generation)
 
 
 def _again(node: Node, doc: Doc, token: Token) -> Change:

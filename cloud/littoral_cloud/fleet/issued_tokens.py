@@ -26,6 +26,7 @@ class Token:
     expires_at: float
     uses_left: int
     labels: Mapping[str, str] = field(default_factory=dict)
+    ask: bool = False  # nodes that are not expected wait for an operator
     ca_sha256: str = ""  # that its join line names; "": of a token from before the field
     schema: int = 1
 
@@ -56,6 +57,7 @@ async def create_token(
     new_secret: Callable[[int], str],
     *,
     actor: str = "operator",
+    ask: bool = False,
     ca_sha256: str = "",
 ) -> tuple[str, Token]:
     """Makes a token and returns its secret, once: the secret is never stored.
@@ -75,7 +77,9 @@ async def create_token(
         raise BadInput(f"name: {name[:80]!r} must be 1 to 63 printable characters", hint="like gateway-7")
     _check_labels(labels)
     secret = new_secret(32)
-    token = Token(name=name, expires_at=float(int(now + ttl_s)), uses_left=uses, labels=dict(labels), ca_sha256=ca_sha256)
+    token = Token(
+        name=name, expires_at=float(int(now + ttl_s)), uses_left=uses, labels=dict(labels), ca_sha256=ca_sha256, ask=ask
+    )
     details = {"uses": uses, "expires_at": token.expires_at}
     write = Write("token", token_id(secret), dump(token), 0)
     await ledger.commit(Change((write,), (Audit("token.created", name, actor, details),)))

@@ -60,6 +60,7 @@ async def enrol(
     monotonic: Callable[[], float],
     rng: random.Random,
     key_pem: bytes | None = None,
+    hardware_ids: Sequence[str] = (),
     retrying: Callable[[FleetError, float], None] = lambda error, after_s: None,
 ) -> Identity:
     """Enrols this folder and keeps its identity. A cloud that is there and cannot answer now is asked again, after longer and
@@ -68,6 +69,7 @@ async def enrol(
     Args:
         name: what the operator calls this node; "": the cloud chooses.
         key_pem: of a node that comes back: it is the same one, under its id. None: a new node.
+        hardware_ids: see littoral_node.machine.hardware_ids.
         now: seconds since 1970-01-01 UTC.
         rng: for the waits.
         retrying: called with what went wrong, and the seconds to the next try.
@@ -80,7 +82,7 @@ async def enrol(
     tries = 0
     while True:
         try:
-            return await _once(folder, line, name, hardware, now, monotonic, key_pem)
+            return await _once(folder, line, name, hardware, hardware_ids, now, monotonic, key_pem)
         except CloudBusy as error:
             after_s = _BACKOFF.pause_s(tries, rng)
             if monotonic() + after_s >= until:
@@ -95,6 +97,7 @@ async def _once(
     line: JoinLine,
     name: str,
     hardware: hardware_pb2.HardwareProfile,
+    hardware_ids: Sequence[str],
     now: float,
     monotonic: Callable[[], float],
     key_pem: bytes | None,
@@ -116,6 +119,7 @@ async def _once(
         protocol_version=PROTOCOL_VERSION,
         agent_version=__version__,
         hardware=hardware,
+        hardware_ids=hardware_ids,
     )
     answer = await _ask(line, authority, request, dates=not lies)
     identity = _identity_from(answer, key_pem, line)

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from littoral.fleet.v1 import hardware_pb2 as littoral_dot_fleet_dot_v1_dot_hardware__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!littoral/fleet/v1/enrolment.proto\x12\x11littoral.fleet.v1\x1a littoral/fleet/v1/hardware.proto\" \n\x0fTellTimeRequest\x12\r\n\x05nonce\x18\x01 \x01(\x0c\"\'\n\x10TellTimeResponse\x12\x13\n\x0bsigned_time\x18\x01 \x01(\x0c\"P\n\rReturnRequest\x12\x13\n\x0bsigned_time\x18\x01 \x01(\x0c\x12\x1b\n\x13\x63\x65rtificate_request\x18\x02 \x01(\x0c\x12\r\n\x05proof\x18\x03 \x01(\x0c\"<\n\x0eReturnResponse\x12\x13\n\x0b\x63\x65rtificate\x18\x01 \x01(\x0c\x12\x15\n\rfleet_address\x18\x02 \x01(\t\"\xb4\x01\n\x0c\x45nrolRequest\x12\r\n\x05token\x18\x01 \x01(\t\x12\x1b\n\x13\x63\x65rtificate_request\x18\x02 \x01(\x0c\x12\x11\n\tnode_name\x18\x03 \x01(\t\x12\x18\n\x10protocol_version\x18\x04 \x01(\r\x12\x15\n\ragent_version\x18\x05 \x01(\t\x12\x34\n\x08hardware\x18\x06 \x01(\x0b\x32\".littoral.fleet.v1.HardwareProfile\"\xb3\x01\n\rEnrolResponse\x12\x0f\n\x07node_id\x18\x01 \x01(\t\x12\x11\n\tnode_name\x18\x02 \x01(\t\x12\x13\n\x0b\x63\x65rtificate\x18\x03 \x01(\x0c\x12\x1d\n\x15\x63\x65rtificate_authority\x18\x04 \x01(\x0c\x12\x15\n\rfleet_address\x18\x05 \x01(\t\x12\x33\n\x0csigning_keys\x18\x06 \x03(\x0b\x32\x1d.littoral.fleet.v1.SigningKey\"0\n\nSigningKey\x12\x0e\n\x06key_id\x18\x01 \x01(\t\x12\x12\n\npublic_key\x18\x02 \x01(\x0c\x32\x82\x02\n\x10\x45nrolmentService\x12J\n\x05\x45nrol\x12\x1f.littoral.fleet.v1.EnrolRequest\x1a .littoral.fleet.v1.EnrolResponse\x12S\n\x08TellTime\x12\".littoral.fleet.v1.TellTimeRequest\x1a#.littoral.fleet.v1.TellTimeResponse\x12M\n\x06Return\x12 .littoral.fleet.v1.ReturnRequest\x1a!.littoral.fleet.v1.ReturnResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!littoral/fleet/v1/enrolment.proto\x12\x11littoral.fleet.v1\x1a littoral/fleet/v1/hardware.proto\" \n\x0fTellTimeRequest\x12\r\n\x05nonce\x18\x01 \x01(\x0c\"\'\n\x10TellTimeResponse\x12\x13\n\x0bsigned_time\x18\x01 \x01(\x0c\"P\n\rReturnRequest\x12\x13\n\x0bsigned_time\x18\x01 \x01(\x0c\x12\x1b\n\x13\x63\x65rtificate_request\x18\x02 \x01(\x0c\x12\r\n\x05proof\x18\x03 \x01(\x0c\"<\n\x0eReturnResponse\x12\x13\n\x0b\x63\x65rtificate\x18\x01 \x01(\x0c\x12\x15\n\rfleet_address\x18\x02 \x01(\t\"\xca\x01\n\x0c\x45nrolRequest\x12\r\n\x05token\x18\x01 \x01(\t\x12\x1b\n\x13\x63\x65rtificate_request\x18\x02 \x01(\x0c\x12\x11\n\tnode_name\x18\x03 \x01(\t\x12\x18\n\x10protocol_version\x18\x04 \x01(\r\x12\x15\n\ragent_version\x18\x05 \x01(\t\x12\x34\n\x08hardware\x18\x06 \x01(\x0b\x32\".littoral.fleet.v1.HardwareProfile\x12\x14\n\x0chardware_ids\x18\x07 \x03(\t\"\xb3\x01\n\rEnrolResponse\x12\x0f\n\x07node_id\x18\x01 \x01(\t\x12\x11\n\tnode_name\x18\x02 \x01(\t\x12\x13\n\x0b\x63\x65rtificate\x18\x03 \x01(\x0c\x12\x1d\n\x15\x63\x65rtificate_authority\x18\x04 \x01(\x0c\x12\x15\n\rfleet_address\x18\x05 \x01(\t\x12\x33\n\x0csigning_keys\x18\x06 \x03(\x0b\x32\x1d.littoral.fleet.v1.SigningKey\"0\n\nSigningKey\x12\x0e\n\x06key_id\x18\x01 \x01(\t\x12\x12\n\npublic_key\x18\x02 \x01(\x0c\x32\x82\x02\n\x10\x45nrolmentService\x12J\n\x05\x45nrol\x12\x1f.littoral.fleet.v1.EnrolRequest\x1a .littoral.fleet.v1.EnrolResponse\x12S\n\x08TellTime\x12\".littoral.fleet.v1.TellTimeRequest\x1a#.littoral.fleet.v1.TellTimeResponse\x12M\n\x06Return\x12 .littoral.fleet.v1.ReturnRequest\x1a!.littoral.fleet.v1.ReturnResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -41,11 +41,11 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RETURNRESPONSE']._serialized_start=247
   _globals['_RETURNRESPONSE']._serialized_end=307
   _globals['_ENROLREQUEST']._serialized_start=310
-  _globals['_ENROLREQUEST']._serialized_end=490
-  _globals['_ENROLRESPONSE']._serialized_start=493
-  _globals['_ENROLRESPONSE']._serialized_end=672
-  _globals['_SIGNINGKEY']._serialized_start=674
-  _globals['_SIGNINGKEY']._serialized_end=722
-  _globals['_ENROLMENTSERVICE']._serialized_start=725
-  _globals['_ENROLMENTSERVICE']._serialized_end=983
+  _globals['_ENROLREQUEST']._serialized_end=512
+  _globals['_ENROLRESPONSE']._serialized_start=515
+  _globals['_ENROLRESPONSE']._serialized_end=694
+  _globals['_SIGNINGKEY']._serialized_start=696
+  _globals['_SIGNINGKEY']._serialized_end=744
+  _globals['_ENROLMENTSERVICE']._serialized_start=747
+  _globals['_ENROLMENTSERVICE']._serialized_end=1005
 # @@protoc_insertion_point(module_scope)

@@ -38,20 +38,22 @@ class ReturnResponse(_message.Message):
     def __init__(self, certificate: _Optional[bytes] = ..., fleet_address: _Optional[str] = ...) -> None: ...
 
 class EnrolRequest(_message.Message):
-    __slots__ = ("token", "certificate_request", "node_name", "protocol_version", "agent_version", "hardware")
+    __slots__ = ("token", "certificate_request", "node_name", "protocol_version", "agent_version", "hardware", "hardware_ids")
     TOKEN_FIELD_NUMBER: _ClassVar[int]
     CERTIFICATE_REQUEST_FIELD_NUMBER: _ClassVar[int]
     NODE_NAME_FIELD_NUMBER: _ClassVar[int]
     PROTOCOL_VERSION_FIELD_NUMBER: _ClassVar[int]
     AGENT_VERSION_FIELD_NUMBER: _ClassVar[int]
     HARDWARE_FIELD_NUMBER: _ClassVar[int]
+    HARDWARE_IDS_FIELD_NUMBER: _ClassVar[int]
     token: str
     certificate_request: bytes
     node_name: str
     protocol_version: int
     agent_version: str
     hardware: _hardware_pb2.HardwareProfile
-    def __init__(self, token: _Optional[str] = ..., certificate_request: _Optional[bytes] = ..., node_name: _Optional[str] = ..., protocol_version: _Optional[int] = ..., agent_version: _Optional[str] = ..., hardware: _Optional[_Union[_hardware_pb2.HardwareProfile, _Mapping]] = ...) -> None: ...
+    hardware_ids: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, token: _Optional[str] = ..., certificate_request: _Optional[bytes] = ..., node_name: _Optional[str] = ..., protocol_version: _Optional[int] = ..., agent_version: _Optional[str] = ..., hardware: _Optional[_Union[_hardware_pb2.HardwareProfile, _Mapping]] = ..., hardware_ids: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class EnrolResponse(_message.Message):
     __slots__ = ("node_id", "node_name", "certificate", "certificate_authority", "fleet_address", "signing_keys")

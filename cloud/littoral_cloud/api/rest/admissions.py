@@ -8,6 +8,7 @@ from fastapi import APIRouter
 
 from littoral_cloud.api.rest.access import HereDep, needs
 from littoral_cloud.commands import admissions
+from littoral_cloud.commands.admissions import ImportedFleet
 from littoral_cloud.commands.nodes import NodeShown
 
 router = APIRouter(prefix="/nodes", tags=["nodes"])
@@ -41,3 +42,13 @@ class ReplaceRequest:
 @router.post("/{node}/replace", **needs(admissions.replace))
 async def replace(here: HereDep, node: str, request: ReplaceRequest) -> NodeShown:
     return await admissions.replace(here.office, here.caller, node=node, by=request.by)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FleetRequest:
+    csv: str  # a header like hardware_id,name,site and a line for each machine
+
+
+@router.post("/import", **needs(admissions.import_fleet))
+async def import_fleet(here: HereDep, request: FleetRequest) -> ImportedFleet:
+    return await admissions.import_fleet(here.office, here.caller, text=request.csv)

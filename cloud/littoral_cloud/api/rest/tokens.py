@@ -22,6 +22,7 @@ class JoinTokenRequest:
     ttl_s: float = 86_400.0
     uses: int = 1
     labels: Mapping[str, str] = field(default_factory=dict)
+    ask: bool = False  # nodes that are not expected wait for an operator
     address: str = ""  # of the enrolment listener, as nodes reach it; empty: the one that the coordinator knows
 
 
@@ -36,6 +37,7 @@ async def create(here: HereDep, request: JoinTokenRequest, response: Response) -
         uses=request.uses,
         labels=request.labels,
         address=request.address,
+        ask=request.ask,
     )
 
 
