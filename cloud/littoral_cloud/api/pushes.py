@@ -18,7 +18,7 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-REPORTS_WAIT_S = 1.0
+REPORTS_WAIT_S = 2.0
 QUIET_S = 0.1
 
 
