@@ -149,10 +149,13 @@ $(MLSERVER):
 	build/mlserver/bin/pip install --quiet --disable-pip-version-check mlserver==1.7.1 onnxruntime
 	@touch $@
 
+screenshots: $(STAMP)  ## a picture of each page to docs/pictures/; needs chromium
+	PYTHONPATH=. $(BIN)/python tools/screenshots.py
+
 bench-federated: $(STAMP)  ## the federated recipe on drifted shards; prints its figures
 	$(BIN)/python bench/federated_recipe.py --judge test --degrees -45
 
 clean:  ## remove what was made; keeps .venv
 	rm -rf build dist out .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
-.PHONY: help install constraints demo test test-slow test-unit test-durations lint $(LINT) proto bench bench-baseline bench-drift bench-gates bench-simulated-bad bench-simulated-good bench-federated bench-factory bench-factory-full $(FACTORY:%=bench-factory-%) bench-search $(SEARCH:%=bench-search-%) bench-edge $(EDGE:%=bench-edge-%) bench-fleet $(FLEET:%=bench-fleet-%) bench-operators $(OPERATORS:%=bench-operators-%) chaos check-provider clean
+.PHONY: screenshots help install constraints demo test test-slow test-unit test-durations lint $(LINT) proto bench bench-baseline bench-drift bench-gates bench-simulated-bad bench-simulated-good bench-federated bench-factory bench-factory-full $(FACTORY:%=bench-factory-%) bench-search $(SEARCH:%=bench-search-%) bench-edge $(EDGE:%=bench-edge-%) bench-fleet $(FLEET:%=bench-fleet-%) bench-operators $(OPERATORS:%=bench-operators-%) chaos check-provider clean

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import numpy as np
 import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, BrowserContext, Page
@@ -19,6 +20,7 @@ from playwright.async_api import Browser, BrowserContext, Page
 from littoral.process.command import script
 from littoral_cloud.trust.people import Caller, Role
 from littoral_cloud.trust.web_sessions import create_link
+from tests.kit import foreign
 from tests.kit.browser import running_browser
 from tests.kit.cloud import Cloud, running_cloud
 from tests.kit.page_world import MARKUP, seed
@@ -41,6 +43,7 @@ PAGES = (
     "/artifacts/student-learnt",
     "/lineage/tiny",
     "/start-rollout?release=tiny-2",
+    "/import",
     "/rollouts",
     "/runs",
     "/runs/tiny-run-1",
@@ -316,3 +319,30 @@ async def test_a_rollout_is_previewed_started_paused_resumed_approved_and_aborte
 async def click_through(page: Page, link: str, button: str) -> None:
     await page.get_by_role("link", name=link).click()
     await page.get_by_role("dialog").get_by_role("button", name=button, exact=True).click()
+
+
+async def test_a_model_is_imported_by_an_upload_and_a_bad_file_is_named(stage: Stage, tmp_path: Path) -> None:
+    (tmp_path / "broken.onnx").write_bytes(b"no model")
+    foreign.write(tmp_path / "prices.onnx", foreign.house_prices())
+    np.savez(tmp_path / "houses.npz", **foreign.houses())
+    async with stage.visit(Role.OPERATOR) as page:
+        await page.goto(f"{stage.base}/releases")
+        await page.get_by_role("link", name="Import a model").click()
+        await page.get_by_label("The ONNX file").set_input_files(tmp_path / "broken.onnx")
+        await page.get_by_label("The name under which").fill("prices")
+        await page.get_by_role("button", name="Import").click()
+        assert (
+            "broken.onnx" in await page.get_by_role("alert").inner_text()
+            or "model" in await page.get_by_role("alert").inner_text()
+        )
+        await page.get_by_label("The ONNX file").set_input_files(tmp_path / "prices.onnx")
+        await page.get_by_label("Data to measure with").set_input_files(tmp_path / "houses.npz")
+        await page.get_by_label("Task").select_option("regression")
+        await page.get_by_role("button", name="Import").click()
+        await page.get_by_role("heading", name="Imported as prices-1").wait_for(timeout=120_000)
+        await page.get_by_role("link", name="Look at it").click()
+        assert "rmse" in await page.locator("main").inner_text()
+    assert not list(stage.cloud.settings.data_dir.glob("import-*"))
+    async with stage.visit(Role.VIEWER) as page:
+        answer = await page.request.post(f"{stage.base}/import/upload", multipart={"model": "prices"})
+        assert answer.status == 403

@@ -42,8 +42,8 @@ DAY_S = 86_400.0
 STUDENTS = (("student-onnx", 1, 0.952), ("student-onnx-int8", 2, 0.948), ("student-ncnn", 3, 0.941))
 
 
-async def seed(core: Core, folder: Path, nodes: int = 60) -> Mapping[str, str]:
-    """Gives the digests of the artifacts by name. The last node is the hostile one."""
+async def seed(core: Core, folder: Path, nodes: int = 60, *, hostile: bool = True) -> Mapping[str, str]:
+    """Gives the digests of the artifacts by name. The last node is the hostile one, where it is to be there."""
     now, rng = core.clock(), random.Random(7)
     digests = {}
     for name, number, accuracy in STUDENTS:
@@ -55,8 +55,9 @@ async def seed(core: Core, folder: Path, nodes: int = 60) -> Mapping[str, str]:
     ledger, note = core.ledger, "what the fleet learnt"
     first = await create_release(ledger, MODEL, firsts, "initial", "the first students", now - 8 * DAY_S, actor="ada")
     await create_release(ledger, MODEL, learnt, "federated", note, now, actor="loop")
+    bad = nodes - 1 if hostile else -1
     for start in range(0, nodes, 200):
-        some = [each for number in range(start, min(start + 200, nodes)) for each in _node(number, nodes, digests, now, rng)]
+        some = [each for number in range(start, min(start + 200, nodes)) for each in _node(number, bad, digests, now, rng)]
         await core.ledger.commit(Change(tuple(some)))
     measured = [
         (f"{number:08x}", digest, 1.5 + 2 * index + number % 3)
@@ -64,7 +65,10 @@ async def seed(core: Core, folder: Path, nodes: int = 60) -> Mapping[str, str]:
         for index, digest in enumerate(digests.values())
     ]
     writes = [Write("measurement", measurement_id(digest, id), dump(_measured(digest, id, ms)), 0) for id, digest, ms in measured]
-    runs = (_run("tiny-run-1", digests, now, RunState.SUCCEEDED), _run("tiny-run-2", digests, now, RunState.FAILED))
+    runs = (
+        _run("tiny-run-1", digests, now, RunState.SUCCEEDED, hostile),
+        _run("tiny-run-2", digests, now, RunState.FAILED, hostile),
+    )
     await core.ledger.commit(Change((*writes, *(Write("run", run.run_id, dump(run), 0) for run in runs))))
     return {**digests, "release": first.release_id}
 
@@ -83,8 +87,8 @@ def _measured(digest: str, node_id: str, ms: float) -> MeasurementRecord:
     )
 
 
-def _node(number: int, nodes: int, digests: Mapping[str, str], now: float, rng: random.Random) -> list[Write]:
-    id, hostile = f"{number:08x}", number == nodes - 1
+def _node(number: int, bad_one: int, digests: Mapping[str, str], now: float, rng: random.Random) -> list[Write]:
+    id, hostile = f"{number:08x}", number == bad_one
     name = MARKUP if hostile else f"cam-{SITES[number % 3]}-{number:05d}"
     enrolment = Enrolment.PENDING if number == 5 else Enrolment.REVOKED if number == 11 else Enrolment.ACCEPTED
     node = Node(
@@ -149,7 +153,7 @@ def _node(number: int, nodes: int, digests: Mapping[str, str], now: float, rng: 
     session, profile = stored(presence)
     docs: dict[str, Any] = {"node": dump(node), "reported": dump(reported), "desired": dump(desired)}
     docs |= {PRESENCE: session, PROFILE: profile}
-    if number in (17, nodes - 1):
+    if number in (17, bad_one):
         failures = tuple(NodeFailure(of=f"tiny-{n}-r1", at=now - n * 3600, reason=text or "load-failed") for n in (3, 2, 1))
         held = Quarantine(since=now - 1800, until=now + DAY_S, by="quarantine", reason=text or "3 failures within a day")
         docs["trouble"] = dump(NodeTrouble(failures=failures, quarantine=held))
@@ -178,7 +182,7 @@ def _inputs(id: str, model: str, number: int, now: float) -> Write:
     return Write(drift.KIND, drift.inputs_id(id, model), body, None)
 
 
-def _run(run_id: str, digests: Mapping[str, str], now: float, state: RunState) -> Run:
+def _run(run_id: str, digests: Mapping[str, str], now: float, state: RunState, hostile: bool) -> Run:
     failed = state is RunState.FAILED
     finished = tuple(
         FinishedRound(
@@ -213,4 +217,8 @@ def _run(run_id: str, digests: Mapping[str, str], now: float, state: RunState) -
         started_at=now - 7100,
         finished_at=now - 6000,
     )
-    return replace(run, reason="too-few-replies", detail=f"1 of 8 nodes answered {MARKUP}") if failed else run
+    return (
+        replace(run, reason="too-few-replies", detail=f"1 of 8 nodes answered {MARKUP if hostile else 'in time'}")
+        if failed
+        else run
+    )

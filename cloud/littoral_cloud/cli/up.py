@@ -71,6 +71,7 @@ async def _until_signalled(place: LocalFleet, format: Format) -> None:
                 return
             for model, student in found.models.items():
                 emit(f"ready {found.url}/v2/models/{model} serves {student}")
+            emit(f"page {found.page}")
             for model in list(found.ask)[:1]:
                 print(f"\nAsk it ({model}):\n\n{found.ask[model]}", flush=True)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,6 +21,8 @@ from littoral_cloud.releases.catalogue import read_artifact
 from littoral_cloud.releases.release import release_made
 from littoral_cloud.settings import load_settings
 
+Stay = Callable[[Report, Mapping[str, str]], Awaitable[None]]
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Demo:
@@ -34,9 +36,17 @@ class Demo:
 
 
 async def run_demo(
-    out: Path, chosen: DemoSettings, clock: Callable[[], float], monotonic: Callable[[], float], terminal: Terminal
+    out: Path,
+    chosen: DemoSettings,
+    clock: Callable[[], float],
+    monotonic: Callable[[], float],
+    terminal: Terminal,
+    stay: Stay | None = None,
 ) -> tuple[Report, dict[str, str]]:
     """Runs the demo in an empty folder. Returns the report, and the promises that were broken.
+
+    Args:
+        stay: awaited with both while everything runs on.
 
     Raises FleetError where a step cannot go on; every process has ended then.
     """
@@ -54,11 +64,19 @@ async def run_demo(
             await steps.wait_for_sessions(core, processes)
             made = made or await steps.train(chosen.dataset, terminal, monotonic, chosen.recipe)
             report = await after_training(demo, made, shards, learns=chosen.learns)
-    report = replace(report, seconds=round(terminal.seconds, 1), skipped={**left_out(report, chosen.promises), **chosen.left_out})
-    broken = {name: words for name, words in broken_promises(report, chosen.promises).items() if name not in report.skipped}
-    report = replace(report, checks={"passed": not broken, **{name: False for name in broken}})
-    report.write(out / "report.json")
+        report, broken = _judged(replace(report, seconds=round(terminal.seconds, 1)), chosen)
+        report.write(out / "report.json")
+        if stay is not None:
+            terminal.message("everything runs on; Ctrl-C ends it. The page, once more:")
+            terminal.link(await processes.page_link())
+            await stay(report, broken)
     return report, broken
+
+
+def _judged(report: Report, chosen: DemoSettings) -> tuple[Report, dict[str, str]]:
+    report = replace(report, skipped={**left_out(report, chosen.promises), **chosen.left_out})
+    broken = {name: words for name, words in broken_promises(report, chosen.promises).items() if name not in report.skipped}
+    return replace(report, checks={"passed": not broken, **{name: False for name in broken}}), broken
 
 
 async def after_training(demo: Demo, made: Made, shards: steps.Shards, *, learns: bool) -> Report:

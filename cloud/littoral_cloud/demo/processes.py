@@ -75,6 +75,11 @@ class Processes:
         self.coordinator = await Command.start("coordinator", command, log, self._cloud_environment)
         await self.coordinator.ready_line()
 
+    async def page_link(self) -> str:
+        """Signs in to the page, once, within a quarter of an hour."""
+        command = [script("littoral-cloud"), "page", "--ttl", "15m"]
+        return (await run_to_end("page", command, self.out / "logs" / "coordinator.log", self._cloud_environment)).strip()
+
     @property
     def _cloud_environment(self) -> dict[str, str]:
         return {"LITTORAL_DATA_DIR": str(self.cloud_dir), "LITTORAL_PROBATION_S": str(PROBATION_S)}

@@ -86,6 +86,8 @@ async def start_coordinator(processes: Processes, terminal: Terminal, *, loop: b
     terminal.heading("A coordinator and its nodes")
     await processes.start_coordinator(loop=loop)
     terminal.message("coordinator is up: enrolment under TLS, the fleet under mutual TLS, state in Redis")
+    terminal.message("watch it in a browser; the link signs you in, once, and the certificate is the demo's own:")
+    terminal.link(await processes.page_link())
 
 
 async def start_nodes(processes: Processes, machines: Sequence[DemoMachine], shards: Shards, terminal: Terminal) -> None:

@@ -33,6 +33,10 @@ class Terminal:
     def message(self, text: str) -> None:
         self._console.print(Text(f"{self.seconds:6.1f} s  ", style="dim") + Text(text))
 
+    def link(self, address: str) -> None:
+        """On a line of its own, whole however narrow the terminal is."""
+        self._console.print(Text(address), soft_wrap=True)
+
     def bar(self, title: str) -> AbstractContextManager[Callable[[float], None]]:
         """A progress bar, or lines where there is no terminal. Call the value with the share that is done, 0..1."""
         return progress_of(title, self._console, self._clock, self.message)

@@ -55,6 +55,7 @@ class Up:
     grpc: str
     folder: str
     ask: dict[str, str]
+    page: str = ""  # a link that signs in to the page, once
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +96,7 @@ async def up(place: LocalFleet, report: Report, ready: Callable[[Up], None], sto
             model: how_to_ask(core, model, digest, where)
             for model, digest in await _newest_first(core, await _serves(core, node_id))
         }
-        ready(Up(f"http://{where.http}", node_id, models, where.grpc, where.folder, ask))
+        ready(Up(f"http://{where.http}", node_id, models, where.grpc, where.folder, ask, await _page_link(place)))
         await _while_both_run(coordinator, node, stop)
 
 
@@ -154,6 +155,11 @@ async def _node(place: LocalFleet, report: Report) -> AsyncIterator[tuple[asynci
             lasts.cancel()
             await asyncio.gather(lasts, return_exceptions=True)
         await running.end()
+
+
+async def _page_link(place: LocalFleet) -> str:
+    command = [script("littoral-cloud"), "page", "--ttl", "15m"]
+    return (await run_to_end("page", command, place.logs / "coordinator.log", _environment(place))).strip()
 
 
 async def _served(core: Core, node_id: str, report: Report) -> dict[str, str]:

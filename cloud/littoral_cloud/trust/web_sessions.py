@@ -13,7 +13,7 @@ import hmac
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from littoral.errors import Conflict
+from littoral.errors import BadInput, Conflict
 from littoral_cloud.fleet.ledger import Audit, Change, Ledger, Write
 from littoral_cloud.fleet.records import dump, load
 from littoral_cloud.trust.operator_tokens import KIND as TOKEN
@@ -24,7 +24,8 @@ KIND = "web-session"
 LINK = "sign-in-link"
 LASTS_S = 12 * 3_600.0
 LINK_S = 60.0
-"""For how long a link signs in."""
+"""For how long a link signs in, where nothing else was asked."""
+LONGEST_LINK_S = 900.0
 _SECRET_BYTES = 32
 NewSecret = Callable[[int], str]
 """Makes a text from this number of random bytes: `secrets.token_urlsafe`."""
@@ -75,10 +76,12 @@ async def open_session(ledger: Ledger, caller: Caller, now: float, new_secret: N
     return cookie
 
 
-async def create_link(ledger: Ledger, caller: Caller, now: float, new_secret: NewSecret) -> str:
-    """Gives a code that signs in once, as this caller, within LINK_S."""
+async def create_link(ledger: Ledger, caller: Caller, now: float, new_secret: NewSecret, lasts_s: float = LINK_S) -> str:
+    """Gives a code that signs in once, as this caller, within this time. Raises BadInput."""
+    if not 0 < lasts_s <= LONGEST_LINK_S:
+        raise BadInput(f"ttl_s: {lasts_s:g} must be more than 0 and at most {LONGEST_LINK_S:g}", hint="like --ttl 5m")
     code = new_secret(_SECRET_BYTES)
-    link = SignInLink(expires_at=now + LINK_S, rights=_rights(caller))
+    link = SignInLink(expires_at=now + lasts_s, rights=_rights(caller))
     line = Audit("session.link-created", caller.name, caller.name)
     await ledger.commit(Change((Write(LINK, _id(code), dump(link), 0),), (line,)))
     return code

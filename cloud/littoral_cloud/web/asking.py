@@ -69,7 +69,7 @@ def add_action(router: APIRouter, path: str, case: Callable[..., Any], asks: Ask
     """
 
     async def ask(request: Request, visitor: VisitorDep) -> Response:
-        _refuse_lower_role(visitor, case)
+        refuse_lower_role(visitor, case)
         found = await asks(visitor, request.path_params.get("id", ""))
         return visitor.page("ask.html", ask=replace(found, action=request.url.path), problem="")
 
@@ -89,7 +89,8 @@ def add_action(router: APIRouter, path: str, case: Callable[..., Any], asks: Ask
     router.add_api_route(path, do, methods=["POST"], **needs(case))
 
 
-def _refuse_lower_role(visitor: Visitor, case: Callable[..., Any]) -> None:
+def refuse_lower_role(visitor: Visitor, case: Callable[..., Any]) -> None:
+    """Before a form is shown, or a file is read. Raises Denied."""
     needed = use_case_of(case).role
     if not visitor.may(needed):
         raise Denied(f"this needs the role {needed}, and you are {visitor.caller.role}", hint="ask an admin for such a token")

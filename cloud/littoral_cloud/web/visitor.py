@@ -6,6 +6,7 @@ may send the header of the API.
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -44,8 +45,15 @@ class Visitor:
         return rendered(template, status, visitor=self, **values)
 
 
-async def visitor_of(request: Request) -> Visitor:
-    """Raises NotSignedIn; Denied where a form does not come from a page of ours."""
+async def visitor_of(request: Request) -> AsyncIterator[Visitor]:
+    """Files that came with a form are gone afterwards. Raises NotSignedIn; Denied where a form is not from a page of ours."""
+    try:
+        yield await _visitor(request)
+    finally:
+        await request.close()
+
+
+async def _visitor(request: Request) -> Visitor:
     office, path = office_of(request), request.url.path
     position = await office.core.ledger.position()
     by_browser = COOKIE in request.cookies and "authorization" not in request.headers
@@ -54,6 +62,8 @@ async def visitor_of(request: Request) -> Visitor:
         return Visitor(here.office, here.caller, "", path, position)
     caller, session = await session_of(office.core.ledger, request.cookies[COOKIE], office.core.clock())
     if request.method not in _SAFE:
+        if request.headers.get("content-type", "").startswith("multipart/"):
+            _refuse_lower_role(request, caller)
         given = request.headers.get(CSRF_HEADER, "")
         if not given:
             given = str((await request.form()).get(CSRF_FIELD, ""))
@@ -63,10 +73,17 @@ async def visitor_of(request: Request) -> Visitor:
     return Visitor(office, caller, session.csrf, path, position)
 
 
+def _refuse_lower_role(request: Request, caller: Caller) -> None:
+    """Before a file is read."""
+    needed = (getattr(request.scope.get("route"), "openapi_extra", None) or {}).get("x-role")
+    if needed in set(Role) and not caller.role.includes(Role(needed)):
+        raise Denied(f"this needs the role {needed}, and you are {caller.role}", hint="ask an admin for such a token")
+
+
 async def visitor_if_any(request: Request) -> Visitor | None:
     """For a page of an error."""
     try:
-        return await visitor_of(request)
+        return await _visitor(request)
     except (NotSignedIn, Denied):
         return None
 

@@ -10,7 +10,8 @@ _UNITS = ("B", "kB", "MB", "GB", "TB")
 
 _SHAPES = {
     "good": (
-        "online", "succeeded", "usable", "pass", "passed", "committed", "whole", "steady", "worth choosing", "in force",
+        "online", "succeeded", "usable", "pass", "passed", "committed", "whole", "steady", "serving", "newest",
+        "worth choosing",
     ),
     "busy": (
         "wave", "measuring", "running", "downloading", "verifying", "probation", "told", "restoring", "planned", "shadow",

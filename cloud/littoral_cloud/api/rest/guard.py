@@ -36,16 +36,25 @@ Send = Callable[[Message], Awaitable[None]]
 Asgi = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 MOST_BODY = 1 << 20
+<<<<<<< HEAD
 STREAMED = "/api/v1/uploads"
 """Below it a path takes its body as a stream, and sets a limit of its own."""
 HEALTH = frozenset({"/healthz", "/readyz"})
 """Asked by load balancers, often and from one address; the answer is ready."""
+=======
+UPLOADS = "/api/v1/uploads"
+IMPORT = "/import/upload"
+"""Of the page."""
+STREAMED = (UPLOADS, IMPORT)
+"""Below them a path takes its body as a stream."""
+MOST_IMPORT = 1 << 30
+>>>>>>> a94f48b (feat(page): up and demo print a link, demo --stay; candidates on a node's page; a model is imported by an upload)
 PER_SECOND = 100.0
 AT_ONCE = 400
 STRANGER_PER_SECOND = 2.0
 STRANGER_AT_ONCE = 60
 _TOO_LARGE = f"body: is longer than {MOST_BODY:,} bytes"
-_UPLOADS = f"files go to {STREAMED}"
+_UPLOADS = f"files go to {UPLOADS}"
 _CALLERS = 10_000
 """Whose rates are remembered; the one that asked longest ago is forgotten first."""
 
@@ -77,7 +86,9 @@ class Guard:
             length = headers.get(b"content-length", b"0")
             if length.isdigit() and int(length) > MOST_BODY:
                 return await failure(TooLarge(_TOO_LARGE, hint=_UPLOADS))(scope, receive, answer)
-            receive = _bounded(receive)
+            receive = _bounded(receive, MOST_BODY)
+        elif scope["path"].startswith(IMPORT):
+            receive = _bounded(receive, MOST_IMPORT)
         return await self._app(scope, receive, answer)
 
     def _wait_s(self, host: str, secret: str) -> float:
@@ -120,15 +131,15 @@ def _secret(headers: MutableMapping[bytes, bytes]) -> str:
     return hashlib.sha256(given).hexdigest() if given else ""
 
 
-def _bounded(receive: Receive) -> Receive:
+def _bounded(receive: Receive, most: int) -> Receive:
     came = 0
 
     async def some() -> Message:
         nonlocal came
         message = await receive()
         came += len(message.get("body", b""))
-        if came > MOST_BODY:
-            raise HTTPException(413, _TOO_LARGE)  # FastAPI passes no other error of a body on
+        if came > most:
+            raise HTTPException(413, f"body: is longer than {most:,} bytes")  # FastAPI passes no other error of a body on
         return message
 
     return some

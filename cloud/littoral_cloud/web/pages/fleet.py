@@ -8,10 +8,11 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from fastapi.responses import Response
 
-from littoral.errors import BadInput
+from littoral.errors import BadInput, NotFound
 from littoral_cloud.api.rest.access import needs
-from littoral_cloud.commands import admissions, audit, drift, nodes
+from littoral_cloud.commands import admissions, audit, candidates, drift, nodes
 from littoral_cloud.commands.audit import AuditFilter, AuditLine
+from littoral_cloud.commands.candidates import ModelOnNode
 from littoral_cloud.commands.nodes import NodeFilter, NodeOrder
 from littoral_cloud.web.asking import Ask, Asks, FormField, add_action, labels_of, number
 from littoral_cloud.web.pages.audit import words_of
@@ -76,10 +77,18 @@ async def one(visitor: VisitorDep, node: str, did: str = "") -> Response:
         "node.html",
         node=found,
         done=DONE.get(did, ""),
-        explained={},
+        explained=await _explained(visitor, found.id),
         inputs=await drift.of_node(office, caller, node=found.id),
         history=[(line, words_of(line)) for line in history],
     )
+
+
+async def _explained(visitor: Visitor, id: str) -> Mapping[str, ModelOnNode]:
+    """Empty where nothing is known: it never connected, or no model is there."""
+    try:
+        return await candidates.explain(visitor.office, visitor.caller, node=id, model="")
+    except NotFound:
+        return {}
 
 
 def _asks(title: str, *does: str, button: str, fields: tuple[FormField, ...] = (), danger: bool = False) -> Asks:

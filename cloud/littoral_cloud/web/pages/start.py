@@ -11,6 +11,7 @@ from fastapi.responses import Response
 from littoral_cloud.api.rest.access import needs
 from littoral_cloud.commands import overview
 from littoral_cloud.commands.overview import Need
+from littoral_cloud.health.fleet_counts import CLONED
 from littoral_cloud.web.visitor import VisitorDep
 from littoral_cloud.web.words import path_part, shape_of
 
@@ -32,7 +33,7 @@ _ORDER = ("good", "busy", "wait", "warn", "off", "bad")
 async def start(visitor: VisitorDep) -> Response:
     found = await overview.show(visitor.office, visitor.caller)
     online = found.states.get("online", 0)
-    well = found.nodes > 0 and not any(need.severity == "bad" for need in found.needs) and online >= 0.9 * found.nodes
+    well = found.nodes > 0 and not found.states.get(CLONED) and online >= 0.9 * found.nodes
     return visitor.page(
         "start.html", found=found, online=online, well=well, bars=bars(found.states), needs=[(n, _link(n)) for n in found.needs]
     )
