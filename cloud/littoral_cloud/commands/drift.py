@@ -52,17 +52,17 @@ class DriftOfSite:
 @use_case("drift.list", Role.VIEWER)
 async def page(office: Office, caller: Caller, *, model: str, drifted: bool, after: str, limit: int) -> Page[DriftShown]:
     """Each model on each node, those that drifted first, then by the last score."""
-    rows = [row for row in await _rows(office, caller) if model in ("", row.model) and (not drifted or row.state == "drifted")]
-    return page_of(rows, _key, lambda row: row, of="drift", after=after, limit=limit)
+    rows = [row for row in await _rows(office, caller) if model in ("", row[1]) and (not drifted or row[2].state == "drifted")]
+    return page_of(rows, _key, lambda row: _shown(*row), of="drift", after=after, limit=limit)
 
 
 @use_case("drift.by-site", Role.VIEWER)
 async def by_site(office: Office, caller: Caller, *, label: str) -> tuple[DriftOfSite, ...]:
     """How many nodes drifted, by model and by the value of a label; those with most in front."""
-    groups: dict[tuple[str, str], list[DriftShown]] = {}
-    for row in await _rows(office, caller):
-        groups.setdefault((row.model, row.labels.get(label, "")), []).append(row)
-    found = [_of_site(model, site, rows) for (model, site), rows in groups.items()]
+    groups: dict[tuple[str, str], list[DriftSeen]] = {}
+    for node, model, seen in await _rows(office, caller):
+        groups.setdefault((model, node.labels.get(label, "")), []).append(seen)
+    found = [_of_site(model, site, inputs) for (model, site), inputs in groups.items()]
     return tuple(sorted(found, key=lambda each: (-each.drifted, each.model, each.site)))
 
 
@@ -70,19 +70,21 @@ async def by_site(office: Office, caller: Caller, *, label: str) -> tuple[DriftO
 async def of_node(office: Office, caller: Caller, *, node: str) -> tuple[DriftShown, ...]:
     """Each model on one node."""
     found = await found_node(office, caller, node)
-    return tuple(row for row in await _rows(office, caller, node=found.node_id))
+    return tuple(_shown(*row) for row in await _rows(office, caller) if row[0].node_id == found.node_id)
 
 
-async def _rows(office: Office, caller: Caller, *, node: str = "") -> list[DriftShown]:
+_Row = tuple[Node, str, DriftSeen]
+"""A node, a model, and how the model's inputs stand there."""
+
+
+async def _rows(office: Office, caller: Caller) -> list[_Row]:
     nodes, inputs = await records_of(office, "node", Node), await records_of(office, KIND, DriftSeen)
-    rows = []
+    rows, everywhere = [], caller.scope.everywhere
     for id, seen in inputs.items():
         node_id, _, model = id.partition(":")
-        of: Node | None = nodes.get(node_id)
-        if of is None or (node and node != node_id):
-            continue
-        if caller.scope.has_node(of.labels) and caller.scope.has_model(model):
-            rows.append(_shown(of, model, seen))
+        node: Node | None = nodes.get(node_id)
+        if node is not None and (everywhere or (caller.scope.has_node(node.labels) and caller.scope.has_model(model))):
+            rows.append((node, model, seen))
     return rows
 
 
@@ -104,18 +106,19 @@ def _shown(node: Node, model: str, seen: DriftSeen) -> DriftShown:
 _ORDER = ("drifted", "acknowledged", "steady", "learning")
 
 
-def _key(row: DriftShown) -> str:
+def _key(row: _Row) -> str:
     """Worst first; of no other row."""
-    return f"{_ORDER.index(row.state)}.{1_000 - (row.score or 0.0):012.6f}.{row.name}.{row.node}:{row.model}"
+    node, model, seen = row
+    return f"{_ORDER.index(seen.state)}.{1_000 - (seen.score or 0.0):012.6f}.{node.name}.{node.node_id}:{model}"
 
 
-def _of_site(model: str, site: str, rows: Sequence[DriftShown]) -> DriftOfSite:
-    scores = [row.score for row in rows if row.score is not None]
+def _of_site(model: str, site: str, inputs: Sequence[DriftSeen]) -> DriftOfSite:
+    scores = [seen.score for seen in inputs if seen.score is not None]
     return DriftOfSite(
         model=model,
         site=site,
-        nodes=len(rows),
-        drifted=sum(row.state == "drifted" for row in rows),
+        nodes=len(inputs),
+        drifted=sum(seen.state == "drifted" for seen in inputs),
         highest=max(scores, default=None),
         mean=sum(scores) / len(scores) if scores else None,
     )

@@ -9,13 +9,17 @@ from fastapi import APIRouter
 from fastapi.responses import Response
 
 from littoral_cloud.api.rest.access import needs
-from littoral_cloud.commands import overview
+from littoral_cloud.commands import audit, overview
+from littoral_cloud.commands.audit import AuditFilter, AuditLine
 from littoral_cloud.commands.overview import Need
 from littoral_cloud.health.fleet_counts import CLONED
+from littoral_cloud.web.pages.audit import words_of
 from littoral_cloud.web.visitor import VisitorDep
 from littoral_cloud.web.words import path_part, shape_of
 
 router = APIRouter(include_in_schema=False)
+
+LAST_LINES = 10
 
 _PAGES = {
     "node": "/fleet",
@@ -34,8 +38,20 @@ async def start(visitor: VisitorDep) -> Response:
     found = await overview.show(visitor.office, visitor.caller)
     online = found.states.get("online", 0)
     well = found.nodes > 0 and not found.states.get(CLONED) and online >= 0.9 * found.nodes
+    lines: tuple[AuditLine, ...] = ()
+    if visitor.caller.scope.everywhere:
+        page = await audit.page(
+            visitor.office, visitor.caller, which=AuditFilter(), newest_first=True, after="", limit=LAST_LINES
+        )
+        lines = page.items
     return visitor.page(
-        "start.html", found=found, online=online, well=well, bars=bars(found.states), needs=[(n, _link(n)) for n in found.needs]
+        "start.html",
+        last=[(line, words_of(line)) for line in lines],
+        found=found,
+        online=online,
+        well=well,
+        bars=bars(found.states),
+        needs=[(n, _link(n)) for n in found.needs],
     )
 
 
