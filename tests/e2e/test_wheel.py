@@ -59,6 +59,15 @@ def test_it_installs_three_packages_and_nothing_else(wheel: Path) -> None:
     assert {name for name in top if not name.endswith(".dist-info")} == {"littoral", "littoral_cloud", "littoral_node"}
 
 
+def test_it_has_the_page(wheel: Path) -> None:
+    page = ROOT / "cloud" / "littoral_cloud" / "web"
+    files = [*(page / "static").rglob("*.*"), *(page / "templates").rglob("*.*")]
+    needed = {path.relative_to(page.parents[1]).as_posix() for path in files}
+    assert needed
+    with zipfile.ZipFile(wheel) as file:
+        assert needed <= set(file.namelist())
+
+
 def test_its_modules_are_the_wheels_own(installed: Path, tmp_path: Path) -> None:
     code = "import littoral, littoral_cloud, littoral_node as n; print(littoral.__file__, littoral_cloud.__file__, n.__file__)"
     for file in ran(installed / "python", "-c", code, folder=tmp_path).split():

@@ -51,7 +51,7 @@ async def start(visitor: VisitorDep) -> Response:
         online=online,
         well=well,
         bars=bars(found.states),
-        needs=[(n, _link(n)) for n in found.needs],
+        needs=[(need, _link(need)) for need in found.needs],
     )
 
 
