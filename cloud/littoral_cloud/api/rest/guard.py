@@ -36,19 +36,14 @@ Send = Callable[[Message], Awaitable[None]]
 Asgi = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 MOST_BODY = 1 << 20
-<<<<<<< HEAD
-STREAMED = "/api/v1/uploads"
-"""Below it a path takes its body as a stream, and sets a limit of its own."""
-HEALTH = frozenset({"/healthz", "/readyz"})
-"""Asked by load balancers, often and from one address; the answer is ready."""
-=======
 UPLOADS = "/api/v1/uploads"
 IMPORT = "/import/upload"
 """Of the page."""
 STREAMED = (UPLOADS, IMPORT)
 """Below them a path takes its body as a stream."""
 MOST_IMPORT = 1 << 30
->>>>>>> a94f48b (feat(page): up and demo print a link, demo --stay; candidates on a node's page; a model is imported by an upload)
+HEALTH = frozenset({"/healthz", "/readyz"})
+"""Asked by load balancers, often and from one address; the answer is ready."""
 PER_SECOND = 100.0
 AT_ONCE = 400
 STRANGER_PER_SECOND = 2.0
