@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import io
+import json
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +20,8 @@ from tests.kit.operators import operators_api
 
 async def test_a_model_is_imported_by_its_files_alone_and_hostile_ones_are_refused(tmp_path: Path) -> None:
     model = write(tmp_path / "prices.onnx", house_prices()).read_bytes()
-    np.savez(tmp_path / "d.npz", **houses())
+    examples: Any = houses()
+    np.savez(tmp_path / "d.npz", **examples)
     data = (tmp_path / "d.npz").read_bytes()
     async with operators_api(tmp_path / "cloud") as api:
         who = await api.bearer(Role.OPERATOR, name="ada")
@@ -44,6 +49,16 @@ async def test_a_model_is_imported_by_its_files_alone_and_hostile_ones_are_refus
         assert all(core.blobs.has(each.digest) for each in manifest.files)
         signed = [line for line in await core.ledger.audit() if line.action == "artifact.signed"]
         assert {line.actor for line in signed} == {"ada"}
+
+        bundle = await api.http.get(f"/api/v1/artifacts/{first['artifact']['name']}/bundle", headers=who)
+        assert (bundle.status_code, int(bundle.headers["content-length"])) == (200, len(bundle.content))
+        with tarfile.open(fileobj=io.BytesIO(bundle.content)) as archive:
+            inside = {name: archive.extractfile(name).read() for name in archive.getnames()}  # type: ignore[union-attr]
+        keys = {id: base64.b64decode(key) for id, key in json.loads(inside.pop("signing-keys.json")).items()}
+        assert Manifest.open(inside.pop("manifest.dsse.json"), keys) == manifest
+        assert {name: digest_of(content) for name, content in inside.items()} == {
+            f"files/{each.path}": each.digest for each in manifest.files
+        }
 
         assert (await imported(422, file=digest_of(b"nowhere")))["error"]["field"] == "file"
         for name in ("../prices.onnx", "a/b.onnx", "", ".hidden", "x\x00y"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import subprocess
+import tarfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -85,6 +86,21 @@ def test_a_release_is_withdrawn_and_there_is_a_way_back(digest: str, capsys: pyt
     assert (said["withdrawn"], said["rollouts_stopped"], said["served_by"]) == ("blind to sevens", ["digits-1-r1"], [])
     assert execute(["rollout", "start", "digits-1"]) == 2
     assert "was withdrawn: blind to sevens" in capsys.readouterr().err
+
+
+def test_an_artifact_is_written_as_one_file_and_over_no_other(
+    digest: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = tmp_path / "cnn.tar"
+    assert execute(["artifact", "export", "cnn", "--to", str(place), "--format", "json"]) == 0
+    written = json.loads(capsys.readouterr().out)
+    assert (written["digest"], written["bytes"]) == (digest, place.stat().st_size)
+    with tarfile.open(place) as archive:
+        assert archive.getnames() == ["manifest.dsse.json", "signing-keys.json", "files/model.onnx"]
+    assert execute(["artifact", "export", "cnn", "--to", str(place)]) == 2
+    assert "is there already" in capsys.readouterr().err
+    assert execute(["artifact", "export", "cnn", "--to", str(tmp_path / "no" / "cnn.tar")]) == 2
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cloud", "cnn.tar"]
 
 
 def test_the_worst_class_stands_beside_the_mean(digest: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from littoral import decoder
 from littoral.digest import PREFIX
-from littoral.errors import NotFound, RuntimeFailure
+from littoral.errors import BadInput, NotFound, RuntimeFailure, unwritten
 from littoral_cloud.cli.artifact_import import EXAMPLE, import_
 from littoral_cloud.cli.command import command
 from littoral_cloud.cli.figures import metric_of, worst_class_of
 from littoral_cloud.cli.noun import noun
 from littoral_cloud.cli.token import seconds
+from littoral_cloud.client.files import download
 from littoral_cloud.client.fleet_client import FleetClient, part
 from littoral_cloud.lineage.find import short
 from littoral_cloud.lineage.tree import Branch, lines
@@ -70,6 +72,31 @@ async def sign_again(fleet: FleetClient, artifact: ArtifactArgument, format: For
     emit({"was": again["was"], "digest": digest} if format == Format.JSON else f"signed {again['name']}: {digest}", format)
 
 
+@command(app, example="artifact export cnn-onnx-int8 --to cnn.tar")
+async def export(
+    fleet: FleetClient,
+    artifact: ArtifactArgument,
+    to: Annotated[Path | None, typer.Option(help="The file to write. Default: the artifact's name and digest.")] = None,
+    format: FormatOption = Format.TABLE,
+) -> None:
+    """Write an artifact as one tar file: its signed manifest, the public keys that it is checked with, its files."""
+    story = await fleet.get(f"/artifacts/{_part(artifact)}")
+    name, digest = story["manifest"]["name"], story["digest"]
+    place = to or Path(f"{name}-{short(digest)}.tar")
+    if place.exists():
+        raise BadInput(f"--to: {place} is there already", hint="name another file")
+    draft = place.with_name(f"{place.name}.part")
+    try:
+        await download(fleet, f"/artifacts/{part(digest)}/bundle", draft)
+        draft.replace(place)
+    except OSError as error:
+        raise unwritten(f"--to: {place}", error, hint="name another file") from error
+    finally:
+        draft.unlink(missing_ok=True)
+    row = {"name": name, "digest": digest, "file": str(place), "bytes": place.stat().st_size}
+    emit(row if format == Format.JSON else f"{name}: {place}, {counted(row['bytes'], 'byte')}", format)
+
+
 @command(
     app,
     example="artifact check cnn-onnx-int8",
@@ -79,7 +106,7 @@ async def sign_again(fleet: FleetClient, artifact: ArtifactArgument, format: For
     """,
 )
 async def check(fleet: FleetClient, artifact: ArtifactArgument, format: FormatOption = Format.TABLE) -> None:
-    found = await fleet.post(f"/artifacts/{_part(artifact)}/check")
+    found = await fleet.post(f"/artifacts/{_part(artifact)}/check", long=True)
     emit({"name": found["name"], "digest": short(found["digest"]), "works": True, **found["figures"]}, format)
 
 
@@ -131,7 +158,7 @@ async def gc(
     Safe while the coordinator runs, and safe to stop: the same command continues.
     """
     body = {"older_than_s": seconds(older_than, "--older-than"), "dry_run": dry_run}
-    found = await fleet.post("/artifacts/collect", body)
+    found = await fleet.post("/artifacts/collect", body, long=True)
     deleted = found["deleted"]
     if format == Format.JSON:
         gone = [{"name": a["name"], "digest": a["manifest_digest"], "bytes": a["artifact_bytes"]} for a in found["gone"]]

@@ -23,6 +23,7 @@ from littoral_cloud.lineage.history import Story, story_of
 from littoral_cloud.lineage.tree import Branch, history_tree
 from littoral_cloud.local.how_to_ask import how_to_ask
 from littoral_cloud.local.snippets import Where
+from littoral_cloud.packaging.trial import tried_from
 from littoral_cloud.releases.parents import roles_of
 from littoral_cloud.releases.signed_by import sign_again
 from littoral_cloud.terminal.text import when
@@ -171,15 +172,12 @@ async def signed_again(office: Office, caller: Caller, *, artifact: str) -> Sign
 @use_case("artifact.check", Role.OPERATOR)
 async def check(office: Office, caller: Caller, *, artifact: str) -> CheckedArtifact:
     """Tests an artifact as a node does, in a child process of the coordinator. Raises RuntimeFailure where a node refuses it."""
-    from littoral_cloud.packaging.trial import tried
-
     core, found = office.core, await _mine(office, caller, artifact)
     manifest = Manifest.open(core.blobs.read(found.manifest_digest), core.trust.signing_keys())
-    files = {file.path: core.blobs.read(file.digest) for file in manifest.files if file.transfer is None}
-    coded = {file.path: core.blobs.read(file.transfer.digest) for file in manifest.files if file.transfer is not None}
     measurer = Measurer(1, None)
     try:
-        result = await tried(manifest, files, coded, measurer)
+        async with office.heavy:
+            result = await tried_from(manifest, core.blobs.path, measurer)
     finally:
         measurer.end()
     if result.failure == ABSENT:

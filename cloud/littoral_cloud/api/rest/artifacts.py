@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from urllib.parse import quote
 
 from fastapi import APIRouter
+from fastapi.responses import StreamingResponse
 
 from littoral_cloud.api.rest.access import HereDep, needs
 from littoral_cloud.api.rest.paging import AfterQuery, LimitQuery
-from littoral_cloud.commands import artifacts, importing, publishing
+from littoral_cloud.commands import artifacts, bundles, importing, publishing
 from littoral_cloud.commands.artifacts import (
     ArtifactDifferences,
     ArtifactStory,
@@ -25,6 +27,9 @@ from littoral_cloud.fleet.records import Artifact
 router = APIRouter(prefix="/artifacts", tags=["artifacts"])
 
 DAY_S = 86_400.0
+
+_TAR = {"application/x-tar": {"schema": {"type": "string", "format": "binary"}}}
+_BUNDLE = {**needs(bundles.export), "responses": {200: {"description": "A tar archive.", "content": _TAR}}}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +70,17 @@ async def collect(here: HereDep, request: CollectRequest) -> CollectionShown:
 @router.get("/{artifact}", **needs(artifacts.show))
 async def show(here: HereDep, artifact: str) -> ArtifactStory:
     return await artifacts.show(here.office, here.caller, artifact=artifact)
+
+
+@router.get("/{artifact}/bundle", response_class=StreamingResponse, **_BUNDLE)
+async def bundle(here: HereDep, artifact: str) -> StreamingResponse:
+    found = await bundles.export(here.office, here.caller, artifact=artifact)
+    headers = {
+        "content-length": str(found.total_bytes),
+        "content-disposition": f"attachment; filename*=UTF-8''{quote(found.name)}",
+        "x-artifact": found.digest,
+    }
+    return StreamingResponse(found.chunks, media_type="application/x-tar", headers=headers)
 
 
 @router.get("/{artifact}/diff/{other}", **needs(artifacts.diff))
