@@ -14,9 +14,12 @@ from littoral.identity import JoinLine
 from littoral_cloud.cli import execute
 from littoral_cloud.client.fleet_client import fleet_client
 from littoral_cloud.client.profile import LoginProfile, write_profile
+from littoral_cloud.commands import events
+from littoral_cloud.commands.use_case import Office
+from littoral_cloud.fleet.ledger import Audit, Change, Write
 from littoral_cloud.settings import load_settings
 from littoral_cloud.teacher_service.samples import SampleFiles
-from littoral_cloud.trust.people import Role, Scope
+from littoral_cloud.trust.people import EVERYWHERE, Caller, Role, Scope
 from tests.kit.api import asked, token_file, token_of
 from tests.kit.cloud import Cloud, running_cloud
 from tests.kit.operators import enrol, operators_api
@@ -186,3 +189,31 @@ async def test_samples_are_those_of_the_callers_nodes_and_models(tmp_path: Path)
         assert refused(await api.http.get("/api/v1/samples", headers=admin, params={"model": "x"})) == (404, "not-found")
         certificates = (await api.http.get("/api/v1/certificates", headers=admin)).json()
         assert (certificates["nodes"], certificates["late"]) == (2, 0)
+
+
+async def test_a_scope_is_told_of_its_own_nodes_and_models_alone(tmp_path: Path) -> None:
+    async with operators_api(tmp_path / "cloud") as api, asyncio.timeout(PATIENCE_S):
+
+        async def told(scope: Scope, *expected: tuple[str, str]) -> None:
+            caller = Caller(name="nora", role=Role.VIEWER, scope=scope)
+            changes = await events.follow(Office(api.core), caller, kinds=events.KINDS, quiet_s=0.05)
+            assert await anext(changes) is None  # it follows now
+            for each in ("south", "north"):
+                record = await api.core.ledger.get("node", f"id-cam-{each}")
+                assert record is not None
+                await api.core.ledger.commit(Change((Write("node", record.id, record.body, record.generation),)))
+            for model in ("faces", "digits"):
+                await api.core.ledger.commit(Change((Write("run", f"run-{model}", {"model": model}, None),)))
+            await api.core.ledger.commit(Change((), (Audit("thing.done", "x", "me"),)))
+            seen: set[tuple[str, str]] = set()
+            while (change := await anext(changes)) is not None or not seen >= set(expected):
+                seen |= {(change.kind, change.id)} if change is not None else set()
+            assert seen == set(expected)
+
+        await enrol(api, "cam-north", site="north")
+        await enrol(api, "cam-south", site="south")
+        runs = (("run", "run-faces"), ("run", "run-digits"))
+        nodes = (("node", "id-cam-north"), ("node", "id-cam-south"))
+        await told(NORTH, ("node", "id-cam-north"), *runs)
+        await told(Scope(models=("digits",)), *nodes, ("run", "run-digits"))
+        await told(EVERYWHERE, *nodes, *runs, ("audit", ""))
