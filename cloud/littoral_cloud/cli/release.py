@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from littoral.errors import BadInput
-from littoral_cloud.app import Core, open_core, open_existing
+from littoral_cloud.app import Core, open_core
 from littoral_cloud.cli.command import command, fleet_of
 from littoral_cloud.cli.figures import metric_of, worst_class_of
 from littoral_cloud.cli.noun import noun
@@ -68,19 +68,17 @@ def create(
         checked_name("model", model)
         asyncio.run(_from_weights(settings, weights, architecture, data, model, note, format))
     elif run is not None:
-        asyncio.run(_from_run(settings, run, format, yes=yes))
+        asyncio.run(_from_run(data_dir, run, format, yes=yes))
     else:
         asyncio.run(_from_artifacts(data_dir, artifact or [], note, format))
 
 
-async def _from_run(settings: CloudSettings, run_id: str, format: Format, *, yes: bool) -> None:
-    from littoral_cloud.federation.release import release_run
-    from littoral_cloud.federation.run import read_run
-
-    async with open_existing(settings) as core:
-        run = await read_run(core.ledger, run_id)
-        release = await release_run(core, run, core.clock(), actor=getpass.getuser(), tell=notice, worse_too=yes)
-        await _printed(core, release, format)
+async def _from_run(data_dir: Path | None, run_id: str, format: Format, *, yes: bool) -> None:
+    async with fleet_of(data_dir) as fleet:
+        made = await fleet.post(f"/runs/{part(run_id)}/release", {"worse_too": yes}, long=True)
+        for note in made["notes"]:
+            notice(note)
+        print_release(await fleet.get(f"/releases/{part(made['release']['release_id'])}"), format)
 
 
 async def _from_weights(
