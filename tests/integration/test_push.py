@@ -15,6 +15,7 @@ from littoral.digest import digest_of
 from littoral.errors import BadInput, RuntimeFailure, Untrusted
 from littoral.manifest import Manifest
 from littoral_cloud.cli import execute
+from littoral_cloud.cli.rollout_watch import looks
 from littoral_cloud.client.fleet_client import client_of
 from littoral_cloud.client.profile import LoginProfile
 from littoral_cloud.client.push import Pushed, push_artifacts, push_bytes, push_release
@@ -138,3 +139,17 @@ async def test_over_the_network_an_operator_pushes_an_artifact_that_is_tested_be
         async with client_of(await client(cloud, Role.VIEWER)) as fleet:
             with pytest.raises(Untrusted, match="needs the role operator"):
                 await push_bytes(fleet, b"x")
+
+
+async def test_who_follows_a_rollout_over_the_network_sees_each_change_until_its_end(tmp_path: Path) -> None:
+    async with running_cloud(tmp_path / "cloud") as cloud, client_of(await client(cloud, Role.OPERATOR)) as fleet:
+        [(_, digest)] = await push_artifacts(fleet, [Pushed(runnable(tmp_path / "made"))], list[str]().append)
+        release = (await push_release(fleet, [digest], "manual", "", rollout=False))["release"]
+        made = await fleet.post("/rollouts", {"release": release, "approval": True})
+        path, seen = f"/rollouts/{made['rollout']}", list[tuple[str, bool, str]]()
+        async for found in looks(fleet, made["rollout"]):
+            seen.append((found["state"], bool(found["paused_by"]), found["no_coordinator"]))
+            if len(seen) <= 2:
+                await fleet.post(f"{path}/{('pause', 'abort')[len(seen) - 1]}")
+        assert (seen[0], seen[-1]) == (("PENDING", False, ""), ("ROLLED_BACK", False, ""))
+        assert ("PENDING", True, "") in seen
