@@ -149,6 +149,10 @@ async def test_every_page_is_accessible_asks_no_other_host_and_runs_no_markup(st
             assert await violations(page) == [], path
             await page.emulate_media(color_scheme="dark")
             assert await violations(page, "color-contrast") == [], f"{path}, dark"
+            for width in (360, 3840):
+                await page.set_viewport_size({"width": width, "height": 800})
+                await page.wait_for_function("width => document.documentElement.scrollWidth <= width", arg=width)
+            await page.set_viewport_size({"width": 1280, "height": 900})
     hosts = {urlsplit(address).netloc for address in stage.seen if not address.startswith("data:")}
     assert hosts == {stage.cloud.serving.api}
     assert stage.wrong == []
@@ -159,6 +163,32 @@ async def violations(page: Page, *rules: str) -> list[str]:
     options = {"resultTypes": ["violations"], **({"runOnly": list(rules)} if rules else {})}
     found = await page.evaluate("options => axe.run(document, options).then(r => r.violations)", options)
     return [f"{each['id']}: {each['nodes'][0]['html'][:200]}" for each in found]
+
+
+async def test_every_page_reads_without_scripts(stage: Stage) -> None:
+    async with stage.visit(Role.VIEWER, scripts=False) as page:
+        for path in ("/", "/fleet", "/fleet/00000009", "/releases", "/lineage/tiny", "/runs/tiny-run-1", "/drift", "/audit"):
+            answer = await page.goto(stage.base + path)
+            assert answer is not None
+            assert answer.status == 200, path
+            assert await page.locator("main table, main .rows").count() >= 1, path
+        await page.goto(f"{stage.base}/fleet?state=cloned")
+        assert await page.locator("tbody tr").count() == 1
+
+
+async def test_a_keyboard_is_enough(stage: Stage) -> None:
+    async with stage.visit() as page:
+        await page.goto(f"{stage.base}/fleet/00000008")
+        await page.keyboard.press("Tab")
+        assert await page.evaluate("document.activeElement.textContent") == "Skip to content"
+        await page.keyboard.press("Enter")
+        await page.get_by_role("link", name="Quarantine…").focus()
+        await page.keyboard.press("Enter")
+        await page.get_by_role("dialog").get_by_label("Why").wait_for()
+        assert await page.evaluate("document.activeElement.name") == "reason"
+        await page.keyboard.press("Escape")
+        await page.get_by_role("dialog").wait_for(state="hidden")
+        assert await page.evaluate("document.activeElement.textContent") == "Quarantine…"
 
 
 async def test_axe_sees_what_is_wrong(stage: Stage) -> None:
