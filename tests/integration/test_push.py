@@ -14,6 +14,7 @@ import pytest
 from littoral.digest import digest_of
 from littoral.errors import BadInput, RuntimeFailure, Untrusted
 from littoral.manifest import Manifest
+from littoral_cloud.api.rest import uploads
 from littoral_cloud.cli import execute
 from littoral_cloud.cli.rollout_watch import looks
 from littoral_cloud.client.fleet_client import client_of
@@ -93,6 +94,22 @@ async def test_a_file_goes_up_in_parts_and_goes_on_where_it_ended(api: Operators
     assert (await put(2_000_000, content[2_000_000:], 200))["complete"] is True
     assert api.core.blobs.read(digest_of(content)) == content
     assert (await put(0, content, 200))["complete"] is True
+
+
+async def test_who_falls_silent_in_an_upload_is_not_waited_for_and_goes_on_later(
+    api: OperatorsApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(uploads, "SILENCE_S", 0.01)
+    who, content = await api.bearer(Role.OPERATOR), secrets.token_bytes(1_000)
+    url = f"/api/v1/uploads/{digest_of(content)}?total_bytes={len(content)}"
+
+    async def silent() -> AsyncIterator[bytes]:
+        yield content[:400]
+        await asyncio.Event().wait()
+
+    answer = await api.http.put(url, content=silent(), headers=who)
+    assert (answer.status_code, "ended at 400 of 1,000" in answer.text) == (409, True)
+    assert (await api.http.put(f"{url}&offset=400", content=content[400:], headers=who)).json()["complete"] is True
 
 
 async def test_what_is_no_such_file_is_refused_and_leaves_nothing(api: OperatorsApi) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import Annotated
@@ -14,6 +15,9 @@ from littoral_cloud.commands import uploads
 from littoral_cloud.commands.uploads import UploadState
 
 router = APIRouter(prefix="/uploads", tags=["uploads"])
+
+SILENCE_S = 60.0
+"""An upload that sends nothing for this long is ended; the bytes that came stay stored."""
 
 _BODY = {
     "requestBody": {
@@ -46,7 +50,10 @@ async def put(
 
 
 async def _parts(request: Request) -> AsyncIterator[bytes]:
-    """What comes until the end, or until the caller is gone."""
-    with suppress(ClientDisconnect):
-        async for part in request.stream():
+    """What comes until the end, until the caller is gone, or until nothing has come for SILENCE_S."""
+    stream = request.stream()
+    with suppress(StopAsyncIteration, ClientDisconnect, TimeoutError):
+        while True:
+            async with asyncio.timeout(SILENCE_S):
+                part = await anext(stream)
             yield part
