@@ -199,6 +199,15 @@ async def test_axe_sees_what_is_wrong(stage: Stage) -> None:
         assert {each.partition(":")[0] for each in await violations(page)} >= {"color-contrast", "label"}
 
 
+async def test_scripts_and_styles_come_from_here_and_are_asked_for_again_after_an_upgrade(stage: Stage) -> None:
+    async with stage.visit() as page:
+        answer = await page.request.get(f"{stage.base}/static/vendor/htmx.min.js")
+        assert (answer.headers["cache-control"], answer.headers["x-content-type-options"]) == ("no-cache", "nosniff")
+        page_headers = (await page.request.get(stage.base)).headers
+        assert "default-src 'none'" in page_headers["content-security-policy"]
+        assert "unsafe" not in page_headers["content-security-policy"]
+
+
 async def test_markup_of_a_node_is_text(stage: Stage) -> None:
     async with stage.visit() as page:
         for path in ("/", "/fleet", f"/fleet/{HOSTILE}"):

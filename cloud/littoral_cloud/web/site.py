@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from fastapi import FastAPI
+from fastapi.responses import Response
 from fastapi.staticfiles import StaticFiles
 
 from littoral_cloud.web.failures import add_page_failures
@@ -38,9 +41,19 @@ PAGES = (
 )
 
 
+class PageFiles(StaticFiles):
+    """Scripts and styles. A browser asks each time whether its copy is still right, so that a new release is seen at once."""
+
+    def file_response(self, *args: Any, **given: Any) -> Response:
+        answer = super().file_response(*args, **given)
+        answer.headers["cache-control"] = "no-cache"
+        answer.headers["x-content-type-options"] = "nosniff"
+        return answer
+
+
 def add_pages(app: FastAPI) -> None:
     """Who is not signed in is sent to the sign-in page."""
     for router in PAGES:
         app.include_router(router)
-    app.mount("/static", StaticFiles(directory=HERE / "static"), name="static")
+    app.mount("/static", PageFiles(directory=HERE / "static"), name="static")
     add_page_failures(app)
