@@ -127,7 +127,7 @@ $(FLEET:%=bench-fleet-%): bench-fleet-%: $(STAMP)
 	$(BIN)/python -m bench.fleet $* $(if $(NODES),--nodes $(NODES))
 	$(BIN)/python docs/write_benchmarks.py
 
-OPERATORS := api page revocation
+OPERATORS := api page revocation checks
 
 bench-operators: $(OPERATORS:%=bench-operators-%)  ## the operator API and the page: 200 requests a second, 10,000 nodes in Chromium, 500 nodes revoked
 

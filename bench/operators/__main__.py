@@ -17,7 +17,7 @@ from typing import Any, Protocol, cast
 from bench.report import Figure, Table, printed, record
 from littoral_cloud.api.open_files import raise_limit
 
-PARTS = ("api", "page", "revocation")
+PARTS = ("api", "page", "revocation", "checks")
 """Modules of this package. A part that is added here is a word in OPERATORS of the Makefile, too."""
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +44,7 @@ def operations(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, A
 
 
 async def test_every_operation_is_refused_to_who_may_not_and_to_nobody_else(
-    api: OperatorsApi, monkeypatch: pytest.MonkeyPatch
+    api: OperatorsApi, monkeypatch: pytest.MonkeyPatch, record_property: Callable[[str, object], None]
 ) -> None:
     """Generated from the OpenAPI document: no path is left out."""
     monkeypatch.setattr(guard, "STRANGER_AT_ONCE", 10_000)
@@ -72,6 +72,7 @@ async def test_every_operation_is_refused_to_who_may_not_and_to_nobody_else(
             else:
                 assert answer.status_code not in REFUSED, (method, path, who, answer.text)
     assert cases == 6 * len(list(operations(document)))
+    record_property("authorization_cases", cases)
 
 
 def test_a_path_without_a_role_does_not_start() -> None:

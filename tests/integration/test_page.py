@@ -139,7 +139,9 @@ async def test_the_link_signs_in_once(stage: Stage) -> None:
     await asyncio.gather(context.close(), other.close())
 
 
-async def test_every_page_is_accessible_asks_no_other_host_and_runs_no_markup(stage: Stage) -> None:
+async def test_every_page_is_accessible_asks_no_other_host_and_runs_no_markup(
+    stage: Stage, record_property: Callable[[str, object], None]
+) -> None:
     async with stage.visit() as page:
         for path in PAGES:
             await page.emulate_media(color_scheme="light")
@@ -156,6 +158,7 @@ async def test_every_page_is_accessible_asks_no_other_host_and_runs_no_markup(st
     hosts = {urlsplit(address).netloc for address in stage.seen if not address.startswith("data:")}
     assert hosts == {stage.cloud.serving.api}
     assert stage.wrong == []
+    record_property("axe_pages", len(PAGES))
 
 
 async def violations(page: Page, *rules: str) -> list[str]:

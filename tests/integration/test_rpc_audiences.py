@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +73,10 @@ def test_an_rpc_without_an_audience_is_not_served(monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.parametrize("name", OF_NODES)
-async def test_who_is_no_node_of_the_fleet_or_was_taken_out_calls_nothing(fleet: Fleet, name: str) -> None:
+async def test_who_is_no_node_of_the_fleet_or_was_taken_out_calls_nothing(
+    fleet: Fleet, name: str, record_property: Callable[[str, object], None]
+) -> None:
+    record_property("authorization_cases", 2)
     stranger = fleet.authority.issue("stranger")
     was_in = await fleet.enrol("was-in")
     await fleet.decommission("was-in")
@@ -86,6 +89,9 @@ async def test_who_is_no_node_of_the_fleet_or_was_taken_out_calls_nothing(fleet:
 
 
 @pytest.mark.parametrize("name", OF_NODES)
-async def test_a_node_of_the_fleet_comes_as_far_as_its_request(fleet: Fleet, name: str) -> None:
+async def test_a_node_of_the_fleet_comes_as_far_as_its_request(
+    fleet: Fleet, name: str, record_property: Callable[[str, object], None]
+) -> None:
+    record_property("authorization_cases", 1)
     code, _, details = await status(fleet, await fleet.enrol("inside"), name, OF_NODES[name])
     assert code is not grpc.StatusCode.PERMISSION_DENIED or "no federated run waits" in details
