@@ -64,7 +64,7 @@ def test_every_rpc_has_an_audience_and_no_audience_is_of_no_rpc() -> None:
     assert {name for name, _ in methods(*MODULES)} == set(AUDIENCES)
 
 
-def test_an_rpc_without_an_audience_is_not_served(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_rpc_without_an_audience_is_not_served(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("littoral_cloud.api.access.AUDIENCES", {})
     with pytest.raises(AssertionError, match=r"v1\.BlobService/GetBlob: no audience"):
         blob_pb2_grpc.add_BlobServiceServicer_to_server(

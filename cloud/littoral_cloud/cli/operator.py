@@ -15,7 +15,7 @@ from littoral_cloud.trust.people import Role
 
 app = noun("Manage the tokens of operators.", "littoral-cloud operator create ci-pipeline --role operator --ttl 90d")
 
-TokenArgument = Annotated[str, typer.Argument(help="The token's name or id, or the first characters of its id.")]
+TokenArgument = Annotated[str, typer.Argument(help="The token's name or id, or the first six characters of its id or more.")]
 
 _COLUMNS = ("name", "role", "state", "labels", "models", "expires", "id")
 

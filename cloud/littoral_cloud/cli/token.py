@@ -48,7 +48,7 @@ async def list_(fleet: FleetClient, format: FormatOption = Format.TABLE) -> None
 @command(app, example="token revoke 3f9a0c")
 async def revoke(
     fleet: FleetClient,
-    token: Annotated[str, typer.Argument(help="The token's name or id, or the first characters of its id.")],
+    token: Annotated[str, typer.Argument(help="The token's name or id, or the first six characters of its id or more.")],
     format: FormatOption = Format.TABLE,
 ) -> None:
     """Revoke a token. Nodes that enrolled with it stay."""

@@ -12,6 +12,8 @@ from littoral.errors import BadInput, NotFound
 from littoral_cloud.fleet.ledger import Audit, Change, Ledger, Write
 from littoral_cloud.fleet.records import dump, load
 
+LEAST_OF_ID = 6
+"""Characters of an id that name a token."""
 MAX_TTL_S = 366 * 24 * 3600.0
 _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_./-]{0,62}")
 _MOST_LABELS = 64
@@ -94,6 +96,11 @@ def _check_labels(labels: Mapping[str, str]) -> None:
             raise BadInput(f"labels: {key[:80]!r}: {value[:80]!r} cannot be one", hint="like site=harbour")
 
 
+def is_token(wanted: str, id: str, name: str) -> bool:
+    """Whether a token is wanted by its name, its id, or the beginning of its id. A shorter one would end a token by chance."""
+    return wanted == name or (len(wanted) >= LEAST_OF_ID and id.startswith(wanted))
+
+
 async def list_tokens(ledger: Ledger) -> Sequence[tuple[str, Token]]:
     """Id and token, the one that expires first in front."""
     return sorted(((doc.id, load(Token, doc)) for doc in await ledger.all("token")), key=lambda each: each[1].expires_at)
@@ -109,7 +116,7 @@ async def revoke_token(ledger: Ledger, wanted: str, *, actor: str, allowed: Call
         NotFound: there is none. BadInput: there are several.
     """
     docs = await ledger.all("token")
-    found = [doc for doc in docs if wanted and (doc.id.startswith(wanted) or load(Token, doc).name == wanted)]
+    found = [doc for doc in docs if is_token(wanted, doc.id, load(Token, doc).name)]
     if not found:
         raise NotFound(f"token: none is {wanted!r}", hint="see `littoral-cloud token list`")
     if len(found) > 1:

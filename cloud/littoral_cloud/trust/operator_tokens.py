@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from littoral.errors import BadInput, Conflict, NotFound
 from littoral_cloud.fleet.edit import revise
+from littoral_cloud.fleet.issued_tokens import is_token
 from littoral_cloud.fleet.ledger import Audit, Change, Ledger, Write
 from littoral_cloud.fleet.records import dump, load
 from littoral_cloud.trust.people import Caller, NotSignedIn, Role, Scope
@@ -143,7 +144,7 @@ async def _find(ledger: Ledger, wanted: str) -> tuple[str, OperatorToken]:
     """The token of this id, beginning of an id, or name; a revoked one only where no other is called so. Raises NotFound;
     BadInput where there are several."""
     every = await list_operator_tokens(ledger) if wanted else ()
-    found = [(id, token) for id, token in every if id.startswith(wanted) or token.name == wanted]
+    found = [(id, token) for id, token in every if is_token(wanted, id, token.name)]
     usable = [each for each in found if not each[1].revoked_by] or found
     if not usable:
         raise _missing(wanted)
