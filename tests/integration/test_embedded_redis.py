@@ -18,8 +18,9 @@ from littoral.errors import Unavailable
 from littoral_cloud.fleet.ledger import Change, Write
 from littoral_cloud.store.binary import Binary, find_binary
 from littoral_cloud.store.connection import Endpoint
-from littoral_cloud.store.embedded import MAX_SOCKET_PATH, embedded_redis
+from littoral_cloud.store.embedded import embedded_redis
 from littoral_cloud.store.redis_ledger import RedisLedger
+from littoral_cloud.trust.private_socket import MAX_SOCKET_PATH
 from tests.kit.patience import PATIENCE_S
 
 ROOT = Path(__file__).parents[2]

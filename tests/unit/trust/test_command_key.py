@@ -46,7 +46,11 @@ def test_the_forms_of_a_signature(tmp_path: Path, form) -> None:  # type: ignore
         assert CommandEcKey(EC.public_key(), printing(tmp_path, form(printed))).sign(b"data", ECDSA) == signature
 
 
-@pytest.mark.parametrize("printed", [b"", b"no", b"\x00" * 64, OTHER.sign(b"data"), KEY.sign(b"other data")])
+@pytest.mark.parametrize(
+    "printed",
+    [b"", b"no", b"\x00" * 64, OTHER.sign(b"data"), KEY.sign(b"other data")],
+    ids=["nothing", "words", "zeros", "another key's", "of other data"],  # keys differ in each of pytest's processes
+)
 def test_what_is_no_signature_by_that_key_is_found_at_once(tmp_path: Path, printed: bytes) -> None:
     command = printing(tmp_path, printed)
     with pytest.raises(CommandFailed, match=f"{SETTING}: what it printed is no signature by that key"):
