@@ -19,7 +19,7 @@ from littoral_cloud.cli.noun import noun
 from littoral_cloud.cli.token import seconds
 from littoral_cloud.client.fleet_client import PAGE, FleetClient
 from littoral_cloud.terminal.output import Format, FormatOption, emit, emit_line, notice
-from littoral_cloud.terminal.text import printable, when
+from littoral_cloud.terminal.text import all_beside, beside, printable, when
 
 app = noun("Read and verify the audit trail.", "littoral-cloud audit show --follow")
 
@@ -83,13 +83,14 @@ def _print(line: Mapping[str, Any], format: Format) -> None:
     if format == Format.JSON:
         emit_line(line)
         return
+    emit(printable(row_of(line)))
+
+
+def row_of(line: Mapping[str, Any]) -> str:
     names = line["names"]
-    details = " ".join(f"{name}={value}" for name, value in line["details"].items())
-    text = f"{line['action']:<28}  {line['subject']}  by {line['actor']}  {details}".rstrip()
-    if names:
-        ids = "|".join(map(re.escape, sorted(names, key=len, reverse=True)))
-        text = re.sub(rf"(?<![\w:-])(?:{ids})(?![\w-])", lambda found: f"{found[0]} ({names[found[0]]})", text)
-    emit(printable(f"{when(line['at'])}  {text}"))
+    details = " ".join(f"{name}={all_beside(value, names)}" for name, value in line["details"].items())
+    about = f"{line['action']:<28}  {beside(line['subject'], names)}  by {beside(line['actor'], names)}"
+    return f"{when(line['at'])}  {about}  {details}".rstrip()
 
 
 @command(app, example="audit export --since 30d > audit.jsonl")

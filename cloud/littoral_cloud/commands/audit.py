@@ -31,8 +31,8 @@ _MOST_LOOKED = 20_000
 """Lines that one page looks at: where few match, it is short, and `next` goes on."""
 _CLOCKS_DIFFER_S = 3_600.0
 """The id of a line has the time of Redis, which may differ from that of the coordinator that wrote the line."""
-_NODE_ID = re.compile(rf"\b[0-9a-f]{{{NODE_ID_DIGITS}}}\b")
-_DIGEST = re.compile(r"\bsha256:[0-9a-f]{64}\b")
+_ID = re.compile(rf"[0-9a-f]{{{NODE_ID_DIGITS}}}|sha256:[0-9a-f]{{64}}")
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _MOST_NAMES = 100
 """Of one line."""
 
@@ -171,7 +171,7 @@ async def _archived(office: Office) -> ArchivedLines | None:
 
 
 async def _with_names(ledger: Ledger, entries: Sequence[AuditEntry]) -> Iterator[AuditLine]:
-    ids = [_ids_in(entry) for entry in entries]
+    ids = [ids_in(entry) for entry in entries]
     every = {id for some in ids for id in some}
     artifacts = [id for id in every if _DIGEST.fullmatch(id)]
     names = dict(await names_of(ledger, (id for id in every if not _DIGEST.fullmatch(id))))
@@ -184,11 +184,12 @@ async def _with_names(ledger: Ledger, entries: Sequence[AuditEntry]) -> Iterator
     )
 
 
-def _ids_in(entry: AuditEntry) -> list[str]:
-    """Of nodes and artifacts, that a line has."""
+def ids_in(entry: AuditEntry) -> list[str]:
+    """Of nodes and artifacts, that a line has as whole values: a fingerprint that begins with one is something else."""
     found = dict.fromkeys((entry.subject, entry.actor))
-    for text in (entry.subject, *_texts(entry.details)):
-        found |= dict.fromkeys((*_NODE_ID.findall(text), *_DIGEST.findall(text)))
+    for text in _texts(entry.details):
+        if _ID.fullmatch(text):
+            found[text] = None
         if len(found) > _MOST_NAMES:
             break
     return list(found)[:_MOST_NAMES]

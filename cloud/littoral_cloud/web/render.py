@@ -11,7 +11,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from littoral import __version__
-from littoral_cloud.terminal.text import counted, shortened
+from littoral_cloud.terminal.text import beside, counted, shortened
 from littoral_cloud.web import words
 
 HERE = Path(__file__).parent
@@ -50,6 +50,7 @@ _templates.filters.update(
     short=words.short_digest,
     cut=shortened,
     counted=counted,
+    beside=beside,
     moment=words.moment,
     instant=words.instant,
     path=words.path_part,

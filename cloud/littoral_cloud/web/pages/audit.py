@@ -12,6 +12,7 @@ from fastapi.responses import Response
 from littoral_cloud.api.rest.access import needs
 from littoral_cloud.commands import audit
 from littoral_cloud.commands.audit import AuditFilter, AuditLine
+from littoral_cloud.terminal.text import all_beside
 from littoral_cloud.web.render import with_query
 from littoral_cloud.web.visitor import VisitorDep
 
@@ -56,10 +57,9 @@ async def verified(visitor: VisitorDep) -> Response:
 
 
 def words_of(line: AuditLine) -> str:
-    """Its details in one line, with names in the place of ids."""
-    told = "; ".join(f"{key.replace('_', ' ')} {_plain(value)}" for key, value in line.details.items())
-    for id, name in line.names.items():
-        told = told.replace(id, name)
+    """Its details in one line, with names beside ids."""
+    details = {key: all_beside(value, line.names) for key, value in line.details.items()}
+    told = "; ".join(f"{key.replace('_', ' ')} {_plain(value)}" for key, value in details.items())
     return told if len(told) <= _MOST_WORDS else f"{told[: _MOST_WORDS - 1]}…"
 
 
