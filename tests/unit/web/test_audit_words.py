@@ -26,3 +26,20 @@ def test_a_name_stands_beside_an_id_and_changes_no_text_that_has_one_inside() ->
 def test_only_whole_values_are_looked_up_as_ids() -> None:
     details = {"key": KEY, "nodes": [ID], "why": f"sha256:{'a' * 64} is bad"}
     assert ids_in(AuditEntry("1-0", 0.0, "node.enrolled", "t1", "ana", details, "")) == ["t1", "ana", ID]
+
+
+def test_times_are_texts_in_utc_and_what_is_empty_is_left_out() -> None:
+    details: dict[str, object] = {
+        "expires_at": 1796150000.0,
+        "until": None,
+        "remarks": [],
+        "expected": "",
+        "labels": {},
+        "uses": 0,
+        "new_secret": False,
+        "expired_at": 0.0,
+        "waited_s": 1_234_567.0,
+        "share": 0.25,
+    }
+    line = AuditLine(id="1-0", at=0.0, action="token.created", subject="t", actor="ana", details=details, chain="")
+    assert words_of(line) == ("expires at 2026-12-01 18:33:20; uses 0; new secret no; expired at –; waited s 1234567; share 0.25")

@@ -15,12 +15,14 @@ from littoral_cloud.commands.audit import AuditFilter, AuditLine
 from littoral_cloud.terminal.text import all_beside
 from littoral_cloud.web.render import with_query
 from littoral_cloud.web.visitor import VisitorDep
+from littoral_cloud.web.words import instant
 
 router = APIRouter(prefix="/audit", include_in_schema=False)
 
 LINES = 60
 SPANS = (("", "All time"), ("3600", "The last hour"), ("86400", "The last day"), ("604800", "The last week"))
 _MOST_WORDS = 300
+_TIMES = frozenset({"until", "since"})
 
 
 @router.get("", **needs(audit.page))
@@ -57,15 +59,26 @@ async def verified(visitor: VisitorDep) -> Response:
 
 
 def words_of(line: AuditLine) -> str:
-    """Its details in one line, with names beside ids."""
-    details = {key: all_beside(value, line.names) for key, value in line.details.items()}
-    told = "; ".join(f"{key.replace('_', ' ')} {_plain(value)}" for key, value in details.items())
+    """Its details in one line, with names beside ids, times in UTC, and without what is empty."""
+    details = {key: all_beside(value, line.names) for key, value in line.details.items() if value not in (None, "", [], {}, ())}
+    told = "; ".join(f"{key.replace('_', ' ')} {_plain(value, time=is_time(key))}" for key, value in details.items())
     return told if len(told) <= _MOST_WORDS else f"{told[: _MOST_WORDS - 1]}…"
 
 
-def _plain(value: Any) -> str:
+def is_time(key: str) -> bool:
+    """Whether a detail of this name is a time, in seconds since 1970-01-01 UTC, where it is a number."""
+    return key in _TIMES or key.endswith("_at")
+
+
+def _plain(value: Any, *, time: bool) -> str:
     if isinstance(value, str):
         return value
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if time and isinstance(value, int | float):
+        return instant(value)
     if isinstance(value, Mapping | list | tuple):
         return json.dumps(value, ensure_ascii=False).replace('"', "")
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        return f"{value:.0f}" if value.is_integer() else f"{value:g}"
+    return str(value)
