@@ -10,7 +10,7 @@ from littoral_cloud.fleet.admitting import revoke
 from littoral_cloud.fleet.ledger import Ledger
 from littoral_cloud.fleet.profile import presence_of
 from littoral_node.identity.folder import NodeFolder
-from littoral_node.link.state import REVOKED_RETRY_S
+from littoral_node.link.retry import REVOKED_RETRY
 from tests.kit.agent import MODEL, NODE, AgentProcess, Maker, examples, good_weights, reported, want
 from tests.kit.certificates import Credential
 from tests.kit.fleet import Fleet
@@ -30,14 +30,14 @@ async def test_a_protocol_that_the_cloud_does_not_speak_is_refused_and_the_node_
     assert await agent.stop() == 0
 
 
-async def test_a_node_that_was_revoked_asks_no_more_and_goes_on_serving(fleet: Fleet, maker: Maker, folder: NodeFolder) -> None:
+async def test_a_node_that_was_revoked_asks_seldom_and_goes_on_serving(fleet: Fleet, maker: Maker, folder: NodeFolder) -> None:
     maker.install(folder, maker.artifact())
     agent = await (await AgentProcess.start(folder.root)).ready()
     await agent.until("session-open")
     await revoke(fleet.ledger, NODE, reason="stolen", actor="ann")
     refused = await agent.until("session-refused", reason="NODE_REVOKED")
     assert refused["detail"] == f"node name-of-{NODE} is revoked: ask the operator of this fleet"
-    assert (await agent.until("session-retry"))["after_s"] >= REVOKED_RETRY_S
+    assert (await agent.until("session-retry"))["after_s"] >= REVOKED_RETRY.first_s
     assert await agent.accuracy() == 1.0
     assert await agent.problems() == [f"revoked: {refused['detail']}"]
     assert await agent.stop() == 0

@@ -24,6 +24,7 @@ from littoral_node.certificates.asking import DIRECT, come_back, next_certificat
 from littoral_node.identity.folder import NodeFolder
 from littoral_node.identity.identity import FoundIdentity, Identity, Life, life_of
 from littoral_node.link.addresses import FleetAddresses
+from littoral_node.link.retry import REVOKED_RETRY
 from littoral_node.link.session import WayToCloud
 
 LOOK_S = 5.0
@@ -34,9 +35,6 @@ AGAIN_S = (60.0, 300.0)
 
 LONG_AGAIN_S = 12 * 3600.0
 """Where the cloud answers that it is too early, or is older than renewal: a clock is wrong, or an operator has to act."""
-
-REVOKED_AGAIN_S = 24 * 3600.0
-"""A node that was taken out asks no more; but for once a day, since an operator may have done it by mistake."""
 
 RETURN_BACKOFF = Backoff(5.0, 300.0)
 _LATER = (grpc.StatusCode.FAILED_PRECONDITION, grpc.StatusCode.UNIMPLEMENTED, grpc.StatusCode.INVALID_ARGUMENT)
@@ -74,6 +72,7 @@ class CertificateRenewal:
         self._log = log
         self._ask, self._ask_back, self._open = ask, ask_back, open_channel
         self._tried = 0  # times in a row that the cloud gave none
+        self._revoked = 0  # times in a row that it answered that the node was taken out
         self._refusal: tuple[str, str] | None = None  # code and words of the cloud's last refusal, until a Welcome
         self._wait = wait or _wait
         self._wake = asyncio.Event()
@@ -187,7 +186,9 @@ class CertificateRenewal:
             self._folder.keep_identity(returned)
         except NotAccepted as error:
             self._refused(error.code, str(error))
-            self._not_renewed(REVOKED_AGAIN_S if isinstance(error, Revoked) else AGAIN_S[1], f"{error.code}: {error}")
+            after = REVOKED_RETRY.bound_s(self._revoked) if isinstance(error, Revoked) else AGAIN_S[1]
+            self._revoked += isinstance(error, Revoked)
+            self._not_renewed(after, f"{error.code}: {error}")
             return False
         except (FleetError, OSError) as error:
             self._tried += 1
@@ -214,7 +215,7 @@ class CertificateRenewal:
         return True
 
     def _take_renewed(self, event: str) -> None:
-        self._tried, self._refusal = 0, None
+        self._tried, self._revoked, self._refusal = 0, 0, None
         self._not_before = self._monotonic() + LONG_AGAIN_S
         self._mark = self._folder.identity_mark()
         self._take(self._folder.look(serves=True))

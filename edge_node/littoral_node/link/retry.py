@@ -11,6 +11,8 @@ BACKOFF = Backoff(0.5, LONGEST_BACKOFF_S)
 SOON = Backoff(0.5, 8.0)
 """In place of it while the session was lost less than RECENT_S ago: a coordinator that was started again is back in seconds."""
 RECENT_S = 600.0
+REVOKED_RETRY = Backoff(60.0, 3600.0)
+"""After an operator took the node out, which may have been a mistake; its bound, so that the docs can say when it asks."""
 FLAPS_MOST = 4
 """Attempts that count against a cloud which sent Welcome: the pause stays within 8 s."""
 SPREAD_MOST_S = 300.0

@@ -88,6 +88,7 @@ class NodeSession:
         self._outbox: asyncio.Queue[session_pb2.ConnectRequest] | None = None  # None: no stream is open
         self._lost: Callable[[str], None] = lambda detail: None
         self._end: Callable[[], None] = lambda: None
+        self._revoked = 0  # streams in a row that heard that the node was taken out
         self._anew = asyncio.Event()  # ends the pause before the next stream
 
     @property
@@ -183,7 +184,7 @@ class NodeSession:
         self, inbox: asyncio.Queue[LinkEvent], outbox: asyncio.Queue[Any]
     ) -> tuple[session_pb2.Welcome | None, float | None]:
         now = self._monotonic()
-        link = LinkState(received_at=now, beat_at=now)
+        link = LinkState(received_at=now, beat_at=now, revoked=self._revoked)
         opened: session_pb2.Welcome | None = None
         while True:
             try:
@@ -199,7 +200,7 @@ class NodeSession:
                     case Send(message):
                         outbox.put_nowait(message) if not outbox.full() else self._lost("the cloud does not read")
                     case Opened(welcome):
-                        opened, self._outbox = welcome, outbox
+                        opened, self._outbox, self._revoked = welcome, outbox, 0
                         self._way.learn(welcome.fleet_addresses, welcome.enrolment_addresses)
                         self._messages().welcomed(welcome)
                         for message in self._messages().resume():
@@ -210,6 +211,7 @@ class NodeSession:
                     case Barred(code, detail):
                         self._way.refused(code, detail)
                         if code == Revoked.code:
+                            self._revoked += 1
                             self._messages().revoked()
                     case Note(event=name, fields=fields):
                         self._log(name, **dict(fields))

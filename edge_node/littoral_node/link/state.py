@@ -18,12 +18,11 @@ from enum import StrEnum
 from littoral import PROTOCOL_VERSION
 from littoral.fleet.v1 import session_pb2
 from littoral.transport import SILENT_INTERVALS
+from littoral_node.link.retry import REVOKED_RETRY
 
 GREETING_LIMIT_S = 20.0
 SLOW_RETRY_S = 300.0
 """After a refusal that only an operator can lift."""
-REVOKED_RETRY_S = 24 * 3600.0
-"""After an operator took the node out: once a day, since that may have been a mistake."""
 
 Reason = session_pb2.RefusalReason
 _FOR_AN_OPERATOR = (
@@ -57,6 +56,7 @@ class LinkState:
     sequence: int = 0  # of our heartbeats
     echoed: int = 0  # the highest heartbeat of the cloud that was echoed
     desired_generation: int = -1
+    revoked: int = 0  # streams in a row that heard that the node was taken out, since the last Welcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,10 +152,10 @@ def _ticked(link: LinkState, now: float) -> tuple[LinkState, tuple[LinkEffect, .
 def _received(link: LinkState, message: session_pb2.ConnectResponse) -> tuple[LinkState, tuple[LinkEffect, ...]]:
     match message.WhichOneof("message"):
         case "refusal":
-            return replace(link, phase=LinkPhase.ENDED), _refused(message.refusal)
+            return replace(link, phase=LinkPhase.ENDED), _refused(message.refusal, link.revoked)
         case "welcome" if link.phase is LinkPhase.GREETING:
             beat = message.welcome.heartbeat_interval_s
-            open_link = replace(link, phase=LinkPhase.OPEN, heartbeat_s=beat if 0 < beat < 3600 else 10.0)
+            open_link = replace(link, phase=LinkPhase.OPEN, heartbeat_s=beat if 0 < beat < 3600 else 10.0, revoked=0)
             return open_link, (Opened(message.welcome), Note("session-open", (("node", message.welcome.node_id),)))
         case "heartbeat":
             sequence = message.heartbeat.sequence
@@ -171,11 +171,11 @@ def _received(link: LinkState, message: session_pb2.ConnectResponse) -> tuple[Li
     return link, ()  # a message of a newer cloud
 
 
-def _refused(refusal: session_pb2.Refusal) -> tuple[LinkEffect, ...]:
+def _refused(refusal: session_pb2.Refusal, revoked: int) -> tuple[LinkEffect, ...]:
     reason = Reason.Name(refusal.reason).removeprefix("REFUSAL_REASON_") if refusal.reason in Reason.values() else "UNKNOWN"
     after = refusal.retry_after_s if refusal.retry_after_s > 0 else None
     if after is None and refusal.reason == Reason.REFUSAL_REASON_NODE_REVOKED:
-        after = REVOKED_RETRY_S
+        after = REVOKED_RETRY.bound_s(revoked)
     if after is None and (refusal.reason in _FOR_AN_OPERATOR or reason == "UNKNOWN"):
         after = SLOW_RETRY_S
     fields: tuple[tuple[str, str | int | float], ...] = (("reason", reason), ("detail", refusal.detail))

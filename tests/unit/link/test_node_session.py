@@ -19,12 +19,11 @@ from hypothesis import strategies as st
 
 from littoral.errors import TooLarge, Unavailable
 from littoral.fleet.v1 import session_pb2, session_pb2_grpc
-from littoral.transport import CLIENT_OPTIONS, MAX_MESSAGE_BYTES
+from littoral.transport import CLIENT_OPTIONS, LONGEST_BACKOFF_S, MAX_MESSAGE_BYTES
 from littoral_node.link.messages import SessionMessages
 from littoral_node.link.retry import BACKOFF, FLAPS_MOST, RECENT_S, SOON, SPREAD_MOST_S, next_attempt, pause_s
 from littoral_node.link.session import NodeSession, WayToCloud
 from littoral_node.link.state import (
-    REVOKED_RETRY_S,
     SLOW_RETRY_S,
     Deliver,
     Leave,
@@ -104,7 +103,7 @@ def test_nothing_is_delivered_before_welcome() -> None:
     [
         (Reason.REFUSAL_REASON_PROTOCOL_UNSUPPORTED, 3600.0, 3600.0),
         (Reason.REFUSAL_REASON_PROTOCOL_UNSUPPORTED, 0.0, SLOW_RETRY_S),
-        (Reason.REFUSAL_REASON_NODE_REVOKED, 0.0, REVOKED_RETRY_S),
+        (Reason.REFUSAL_REASON_NODE_REVOKED, 0.0, 60.0),
         (Reason.REFUSAL_REASON_NODE_UNKNOWN, 0.0, SLOW_RETRY_S),
         (Reason.REFUSAL_REASON_PROTOCOL_VIOLATION, 0.0, SLOW_RETRY_S),
         (Reason.REFUSAL_REASON_UNAVAILABLE, 2.0, 2.0),
@@ -298,6 +297,24 @@ async def test_what_an_operator_decided_is_heard_by_its_code(reason: Any, heard:
         async with recorder.running():
             await recorder.pauses.get()
             assert recorder.refusals[: len(heard) or 1] == heard
+
+
+async def test_a_node_that_was_taken_out_asks_after_a_minute_and_then_less_often_until_it_is_let_in() -> None:
+    streams = 0
+
+    async def script(context: Any, hello: Any) -> None:
+        nonlocal streams
+        streams += 1
+        if streams == 9:
+            await context.write(WELCOME)
+        await context.write(Response(refusal=session_pb2.Refusal(reason=Reason.REFUSAL_REASON_NODE_REVOKED, detail="d")))
+
+    async with cloud_that(script) as open:
+        recorder = Recorder(open)
+        async with recorder.running():
+            pauses = [await recorder.pauses.get() for _ in range(9)]
+    least = [60.0, 120.0, 240.0, 480.0, 960.0, 1920.0, 3600.0, 3600.0, 60.0]  # the ninth had a session before
+    assert all(asked <= pause <= asked + LONGEST_BACKOFF_S for asked, pause in zip(least, pauses, strict=True)), pauses
 
 
 async def test_a_stream_that_ends_is_opened_again() -> None:

@@ -170,6 +170,7 @@ add_action(
     _asks(
         "Let {} in?",
         "It gets models and takes part in federated rounds. If it was revoked, its certificate counts again.",
+        "It comes when it asks next: within an hour, sooner if it was revoked lately. A restart of its agent asks at once.",
         button="Let in",
     ),
     _accept,
@@ -193,7 +194,8 @@ add_action(
     _asks(
         "Revoke {}?",
         "Its session, its downloads and its federated work end within seconds, and its certificate opens nothing.",
-        "It serves its model on, without the fleet. Accepting it again lets it back in.",
+        "It serves its model on, without the fleet. Accepting it again lets it back in when it asks next:",
+        "after a minute at first, after an hour at most. A restart of its agent asks at once.",
         button="Revoke",
         fields=(WHY,),
         danger=True,
