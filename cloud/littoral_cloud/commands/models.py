@@ -24,7 +24,8 @@ MOST_ARTIFACTS = 200
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelShown:
-    """`in_force`: the release that a new node gets; None: there is none. `nodes`: that answer with an artifact of the model."""
+    """`in_force`: the newest release that was not withdrawn, or the one that the fleet went back to after that one was made. Its
+    rollout may have failed, or not started; None: there is none. `nodes`: that answer with an artifact of the model."""
 
     name: str
     artifacts: int

@@ -263,7 +263,7 @@ def _shown(view: NodeView, now: float) -> NodeShown:
         features=tuple(presence.features) if presence else (),
         runtimes=tuple(presence.runtimes) if presence else (),
         hardware_class=presence.hardware_class if presence else None,
-        hardware=dict(presence.hardware) if presence else {},
+        hardware=_hardware(presence.hardware) if presence else {},
         budgets={name or "*": str(budget) for name, budget in presence.budgets.items()} if presence else {},
         memory_bytes=presence.limits.memory_bytes if presence else None,
         disk_bytes=presence.limits.disk_bytes if presence else None,
@@ -275,3 +275,11 @@ def _shown(view: NodeView, now: float) -> NodeShown:
         problem=view.problem or None,
         models=tuple(view.models),
     )
+
+
+def _hardware(profile: Mapping[str, Any]) -> dict[str, Any]:
+    """With sizes as numbers: protobuf's JSON writes integers of 64 bits as texts."""
+    return {
+        key: int(value) if key.endswith("_bytes") and isinstance(value, str) and value.isdecimal() else value
+        for key, value in profile.items()
+    }

@@ -68,8 +68,8 @@ async def go_back(
 
 
 async def releases_in_force(ledger: Ledger) -> dict[str, Release]:
-    """By model, what a node that serves nothing should get: the newest release that was not withdrawn, or, where the fleet went
-    back after that one was made, the one that it went back to."""
+    """By model, the newest release that was not withdrawn, or, where the fleet went back after that one was made, the one that it
+    went back to. The newest counts even where its rollout failed: `littoral-cloud up` rolls it out again."""
     releases = {release.release_id: release for release in await all_releases(ledger) if not release.withdrawn}
     newest = {release.model: release for release in releases.values()}
     passed = [r for r in await _passed(ledger) if r.release_id in releases]

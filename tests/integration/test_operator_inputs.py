@@ -1,0 +1,31 @@
+"""What an operator types wrong is refused by the coordinator, before a node or a webhook waits for it in vain."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from littoral_cloud.fleet.ledger import Change, Write
+from littoral_cloud.fleet.profile import PRESENCE, PROFILE, stored
+from littoral_cloud.fleet.records import Presence
+from littoral_cloud.trust.people import Role
+from tests.kit.operators import OperatorsApi, enrol, operators_api
+
+
+@pytest.fixture
+async def api(tmp_path: Path) -> AsyncIterator[OperatorsApi]:
+    async with operators_api(tmp_path / "cloud") as api:
+        yield api
+
+
+async def test_sizes_of_a_nodes_hardware_are_numbers_also_where_the_ledger_has_texts(api: OperatorsApi) -> None:
+    await enrol(api, "cam-1")
+    hardware = {"cpu_model": "7", "memory_bytes": "4110000000", "storage_free_bytes": 5}
+    presence = Presence(connected=False, since=0.0, boot_id="b", hardware=hardware)
+    session, profile = stored(presence)
+    writes = (Write(PRESENCE, "id-cam-1", session, None), Write(PROFILE, "id-cam-1", profile, None))
+    await api.core.ledger.commit(Change(writes))
+    shown = (await api.http.get("/api/v1/nodes/cam-1", headers=await api.bearer(Role.VIEWER))).json()
+    assert shown["hardware"] == {"cpu_model": "7", "memory_bytes": 4_110_000_000, "storage_free_bytes": 5}
