@@ -13,10 +13,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from littoral.validity import expires_soon
+from littoral_cloud.commands.needs import Need, approvals, needs_of_rollouts, needs_of_runs
 from littoral_cloud.commands.use_case import Office, use_case
 from littoral_cloud.commands.viewing import records_of
 from littoral_cloud.federation.evaluation import BEFORE
-from littoral_cloud.federation.run import STOPPED, Run, RunState
+from littoral_cloud.federation.run import Run
 from littoral_cloud.fleet.drift_seen import KIND as INPUTS
 from littoral_cloud.fleet.drift_seen import DriftSeen
 from littoral_cloud.fleet.ledger import Ledger
@@ -25,31 +26,17 @@ from littoral_cloud.fleet.quarantine import KIND as TROUBLE
 from littoral_cloud.fleet.quarantine import NodeTrouble
 from littoral_cloud.fleet.records import Enrolment, Node, Presence
 from littoral_cloud.health.fleet_counts import CLONED, state_of
-from littoral_cloud.rollouts.state import ENDED, Rollout, RolloutState
+from littoral_cloud.rollouts.state import ENDED, Rollout
 from littoral_cloud.rollouts.wording import first_of
 from littoral_cloud.terminal.text import counted, when
 from littoral_cloud.trust.operator_tokens import list_operator_tokens
 from littoral_cloud.trust.people import Caller, Role
 from littoral_cloud.webhooks.records import read_webhooks
 
-LATELY_S = 86_400.0
-"""What failed longer ago needs no look any more."""
 LEAST_FREE = 0.1
 TOKEN_SOON_S = 7 * 86_400.0
 MOST_LISTED = 20
 _OUT = frozenset({Enrolment.DECOMMISSIONED, Enrolment.REJECTED})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Need:
-    """Something that somebody should look at. `severity`: "bad" before "warn" before "wait". `of`, `id`: what it is about: a kind
-    of thing ("node", "rollout", "run", "drift", "token", "coordinator"), and its id; "": several, or none."""
-
-    severity: str
-    words: str
-    of: str
-    id: str = ""
-    state: str = ""  # of nodes, for a list of them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,12 +91,13 @@ async def show(office: Office, caller: Caller) -> OverviewShown:
         *_of_certificates((nodes[id] for id in states), now),
         *_of_quarantine(left_out, nodes),
         *_of_drift(await records_of(office, INPUTS, DriftSeen), states, nodes, loops=office.core.settings.auto_loop),
-        *(need for id, each in rollouts for need in _of_rollout(id, each, now)),
-        *(need for each in runs for need in _of_run(each, now)),
+        *needs_of_rollouts(rollouts, now),
+        *needs_of_runs(runs, now),
         *(await _of_coordinator(office, caller, now)),
     ]
     order = ("bad", "warn", "wait")
     needs.sort(key=lambda need: order.index(need.severity))
+    needs = [*approvals(rollouts, caller.name), *needs]
     live = sorted(((id, each) for id, each in rollouts if each.state not in ENDED), key=lambda each: -each[1].created_at)
     learning = sorted((each for each in runs if not each.state.terminal), key=lambda each: -each.created_at)
     return OverviewShown(
@@ -189,25 +177,6 @@ async def _of_webhooks(ledger: Ledger) -> list[Need]:
             words = f"webhook {name} fails since {when(each.failing_since)}: {each.last_answer[:100]}"
             found.append(Need(severity="warn", words=words, of="token"))
     return found
-
-
-def _of_rollout(id: str, rollout: Rollout, now: float) -> Iterator[Need]:
-    def need(severity: str, words: str) -> Need:
-        return Need(severity=severity, words=f"rollout {id}: {words}", of="rollout", id=id)
-
-    if rollout.state in (RolloutState.ROLLED_BACK, RolloutState.FAILED) and now - (rollout.ended_at or 0) < LATELY_S:
-        yield need("bad", f"{rollout.state.value.lower().replace('_', ' ')}: {rollout.reason or 'its page says why'}")
-    elif rollout.state is RolloutState.PENDING and rollout.policy.approval and not rollout.approved_by:
-        yield need("wait", f"waits for the approval of somebody other than {rollout.started_by or 'who started it'}")
-    elif rollout.state not in ENDED and rollout.paused_by:
-        yield need("wait", f"{rollout.paused_by} has paused it")
-    elif rollout.state is RolloutState.PENDING and rollout.reason:
-        yield need("wait", f"waits: {rollout.reason}")
-
-
-def _of_run(run: Run, now: float) -> Iterator[Need]:
-    if run.state is RunState.FAILED and now - run.finished_at < LATELY_S and run.reason != STOPPED:
-        yield Need(severity="bad", words=f"run {run.run_id}: failed: {run.reason}: {run.detail[:200]}", of="run", id=run.run_id)
 
 
 async def _of_coordinator(office: Office, caller: Caller, now: float) -> list[Need]:

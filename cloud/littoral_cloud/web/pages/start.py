@@ -11,7 +11,7 @@ from fastapi.responses import Response
 from littoral_cloud.api.rest.access import needs
 from littoral_cloud.commands import audit, overview
 from littoral_cloud.commands.audit import AuditFilter, AuditLine
-from littoral_cloud.commands.overview import Need
+from littoral_cloud.commands.needs import Need
 from littoral_cloud.health.fleet_counts import CLONED
 from littoral_cloud.web.pages.audit import words_of
 from littoral_cloud.web.visitor import VisitorDep
