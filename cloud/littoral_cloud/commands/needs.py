@@ -3,7 +3,7 @@
 Rules, in order:
 
 1. A rollout that waits for an approval waits for a person: it comes first. It is not shown to the one who started it.
-2. What a person aborted or stopped needs nobody.
+2. What a person aborted or stopped needs no look.
 3. What failed needs somebody until a later one of its model succeeded, or for seven days.
 """
 
