@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from littoral_cloud.fleet.admitting import revoke
 from littoral_cloud.trust.people import Role, Scope
-from tests.kit.operators import operators_api
+from tests.kit.operators import enrol, operators_api
 from tests.kit.page_world import MODEL, seed
 
 
@@ -19,6 +20,25 @@ async def test_it_counts_nodes_and_names_what_needs_somebody(tmp_path: Path) -> 
         assert {("node", "cloned"), ("node", "pending"), ("node", "quarantined"), ("run", "bad"), ("drift", "warn")} <= needs
         order = [need["severity"] for need in found["needs"] if "approval" not in need["words"]]  # those come first
         assert order == sorted(order, key=("bad", "warn", "wait").index)
+
+
+async def test_nodes_that_were_taken_out_are_named_where_no_other_is_there(tmp_path: Path) -> None:
+    async with operators_api(tmp_path / "cloud") as api:
+        viewer = await api.bearer(Role.VIEWER)
+        assert "No node has enrolled yet." in (await api.http.get("/", headers=viewer)).text
+        await enrol(api, "kitchen")
+        await revoke(api.core.ledger, "id-kitchen", reason="stolen", actor="ann")
+        found, page = (await api.http.get("/api/v1/overview", headers=viewer)).json(), await api.http.get("/", headers=viewer)
+        assert (found["nodes"], found["states"], found["out"]) == (0, {"revoked": 1}, {})
+        assert "No <small>node in the fleet" in page.text
+        assert 'href="/fleet?state=revoked"' in page.text
+        assert "No node has enrolled yet." not in page.text
+        admin = await api.bearer(Role.ADMIN)
+        assert (await api.http.post("/api/v1/nodes/kitchen/decommission", headers=admin, json={})).status_code == 200
+        found, page = (await api.http.get("/api/v1/overview", headers=viewer)).json(), await api.http.get("/", headers=viewer)
+        assert (found["states"], found["out"]) == ({}, {"decommissioned": 1})
+        assert '<a href="/fleet?state=decommissioned">1 decommissioned</a>' in page.text
+        assert "No node has enrolled yet." not in page.text
 
 
 async def test_a_scope_narrows_it(tmp_path: Path) -> None:

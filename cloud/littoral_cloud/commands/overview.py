@@ -66,12 +66,15 @@ class RunGlance:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OverviewShown:
+    """`nodes`: of the fleet. `states`: those, and the ones that wait or were revoked. `out`: that are out for good, by state."""
+
     nodes: int
     states: Mapping[str, int]
     quarantined: int
     rollouts: tuple[RolloutGlance, ...]
     runs: tuple[RunGlance, ...]
     needs: tuple[Need, ...]
+    out: Mapping[str, int]
 
 
 @use_case("overview.show", Role.VIEWER)
@@ -107,6 +110,7 @@ async def show(office: Office, caller: Caller) -> OverviewShown:
         rollouts=tuple(_rollout(id, each) for id, each in live[:MOST_LISTED]),
         runs=tuple(_run(each) for each in learning[:MOST_LISTED]),
         needs=tuple(needs[:MOST_LISTED]),
+        out=dict(Counter(node.enrolment.value for node in mine if node.enrolment in _OUT)),
     )
 
 
