@@ -182,8 +182,8 @@ def _key_of_one_that_comes_back(folder: NodeFolder) -> bytes | None:
 
     now = time.time()  # noqa: TID251 - the command line is where the clock comes in
     identity = folder.look().identity
-    if identity is not None and not (life := life_of(identity.certificate_pem)).soon(now):
-        if life.due(now) or not (why := asyncio.run(refused(identity))):  # the agent renews one that is due
+    if identity is not None and not life_of(identity.certificate_pem).soon(now):
+        if not (why := asyncio.run(refused(identity))):
             return None
         sys.stderr.write(f"littoral-node: the cloud does not accept this node's certificate: {why}\n")
     key = identity.key_pem if identity is not None else folder.key()

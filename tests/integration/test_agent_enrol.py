@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from littoral.identity import JoinLine
+from littoral_cloud.fleet.admitting import revoke
 from littoral_cloud.fleet.records import Node, load
 from littoral_node.identity.folder import NodeFolder
 from tests.kit.agent import AgentProcess
@@ -86,6 +87,14 @@ async def test_a_node_enrols_once_runs_and_is_well(cloud: Cloud, tmp_path: Path)
     code, found, _ = await littoral_node("doctor", "--data", str(place))
     verdicts = {finding["check"]: finding["verdict"] for finding in found["findings"]}
     assert (code, verdicts["enrolled"], verdicts["certificate"], verdicts["cloud"]) == (0, "ok", "ok", "ok")
+
+    await revoke(cloud.core.ledger, out["node_id"], reason="stolen", actor="ann")
+    code, found, _ = await littoral_node("doctor", "--data", str(place))
+    cloud_says = next(finding for finding in found["findings"] if finding["check"] == "cloud")
+    assert (code, cloud_says["verdict"]) == (1, "bad")
+    assert "does not accept this node: revoked: node gateway is revoked" in cloud_says["detail"]
+    node = load(Node, await _doc(cloud, "node", out["node_id"]))
+    assert node.renewed_at == 0.0  # asking gave it no certificate
 
 
 @pytest.mark.slow

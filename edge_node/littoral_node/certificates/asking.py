@@ -37,13 +37,19 @@ async def next_certificate(identity: Identity, channels: CloudChannels = DIRECT)
 
 
 async def refused(identity: Identity) -> str:
-    """Why the cloud takes this certificate for none of its nodes', though it has not expired; empty: it takes it, or is away."""
+    """Why the cloud takes this certificate for none of its nodes', though it has not expired; empty: it takes it, or is away.
+
+    Changes nothing: it asks for a certificate of another key. A cloud says first who is no node of it, then that this is wrong.
+    """
+    from littoral.identity import certificate_request, new_node_key
+
+    other = certificate_request(new_node_key())
     try:
-        await next_certificate(identity)
+        async with DIRECT.fleet(identity) as channel:
+            stub = session_pb2_grpc.SessionServiceStub(channel)
+            await stub.Renew(session_pb2.RenewRequest(certificate_request=other), timeout=LIMIT_S)
     except grpc.aio.AioRpcError as error:
         return error.details() or "" if error.code() is grpc.StatusCode.PERMISSION_DENIED else ""
-    except FleetError:
-        return ""
     return ""
 
 

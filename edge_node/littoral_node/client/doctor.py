@@ -14,6 +14,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from littoral.errors import FleetError
+from littoral_node.certificates.asking import refused
 from littoral_node.client.node import NodeAddress
 from littoral_node.config.settings import FILE, ORDER, GivenSettings, NodeSettings, given_settings, origin, settings_from
 from littoral_node.identity.files import read_json
@@ -205,4 +206,7 @@ async def _reach(identity: Identity) -> Finding:
     if why := await unreachable(identity, _REACH_S):
         hint = "the node still serves its verified models; does the cloud run, is it reachable, is its certificate for this name?"
         return Finding("cloud", Verdict.BAD, f"{identity.fleet_address}: {why}", hint)
-    return Finding("cloud", Verdict.OK, f"{identity.fleet_address} answers, and accepts this node's certificate")
+    if why := await refused(identity):
+        hint = "it serves its model on; where it was revoked or waits, an operator can let it in: littoral-cloud node accept NAME"
+        return Finding("cloud", Verdict.BAD, f"{identity.fleet_address} answers, but does not accept this node: {why}", hint)
+    return Finding("cloud", Verdict.OK, f"{identity.fleet_address} answers, and accepts this node")
