@@ -7,10 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from littoral.errors import BadInput
+from littoral_cloud.commands import tokens
+from littoral_cloud.commands.use_case import Office
 from littoral_cloud.fleet.ledger import Change, Write
 from littoral_cloud.fleet.profile import PRESENCE, PROFILE, stored
 from littoral_cloud.fleet.records import Presence
-from littoral_cloud.trust.people import Role
+from littoral_cloud.trust.people import Caller, Role
 from tests.kit.operators import OperatorsApi, enrol, operators_api
 
 
@@ -29,3 +32,13 @@ async def test_sizes_of_a_nodes_hardware_are_numbers_also_where_the_ledger_has_t
     await api.core.ledger.commit(Change(writes))
     shown = (await api.http.get("/api/v1/nodes/cam-1", headers=await api.bearer(Role.VIEWER))).json()
     assert shown["hardware"] == {"cpu_model": "7", "memory_bytes": 4_110_000_000, "storage_free_bytes": 5}
+
+
+@pytest.mark.parametrize("name", ["<img src=x>", "-rf", "o'brien kitchen", "Porch"])
+async def test_a_name_that_no_node_can_have_makes_no_token(api: OperatorsApi, name: str) -> None:
+    admin = Caller(name="ada", role=Role.ADMIN)
+    with pytest.raises(BadInput, match=r"node_name: .* is no name"):
+        await tokens.create(
+            Office(api.core), admin, name="t", ttl_s=60.0, uses=1, labels={}, address="fleet.example:7443", node_name=name
+        )
+    assert not (await tokens.page(Office(api.core), admin, after="", limit=5)).items

@@ -306,7 +306,7 @@ async def test_a_node_enrols_with_what_the_page_shows(stage: Stage, tmp_path: Pa
         await page.get_by_role("link", name="Enrol a node").click()
         dialog = page.get_by_role("dialog")
         await dialog.get_by_label("The node's name").fill("porch")
-        await dialog.get_by_label("Labels").fill("site:harbour")
+        await dialog.get_by_label("Labels").fill("site=harbour")
         await dialog.get_by_role("button", name="Show the commands").click()
         commands = await page.locator("#commands").inner_text()
     [enroll] = [line for line in commands.splitlines() if " enroll " in line]

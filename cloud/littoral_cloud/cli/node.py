@@ -30,12 +30,12 @@ PAGE = 1_000
 _COLUMNS = ("name", "state", "model", "student", "update", "requests", "failed", "p50_ms", "p95_ms", "since", "id")
 
 
-@command(app, "list", example="node list --label site:harbour --limit 50")
+@command(app, "list", example="node list --label site=harbour --limit 50")
 async def list_(
     fleet: FleetClient,
     limit: Annotated[int | None, typer.Option(min=1, max=10_000, help="Only this many nodes, by name. Default: all.")] = None,
     after: Annotated[str, typer.Option(help="With --limit: the nodes behind this name.")] = "",
-    label: Annotated[list[str] | None, typer.Option(help="Only nodes with this label KEY:VALUE (repeatable).")] = None,
+    label: Annotated[list[str] | None, typer.Option(help="Only nodes with this label key=value (repeatable).")] = None,
     state: Annotated[
         str,
         typer.Option(help="Only nodes in this state: online, away, offline, cloned, quarantined, pending, revoked."),

@@ -8,8 +8,9 @@ import typer
 
 from littoral_cloud.cli.command import command
 from littoral_cloud.cli.noun import noun
-from littoral_cloud.cli.token import labels_from, seconds
+from littoral_cloud.cli.token import seconds
 from littoral_cloud.client.fleet_client import FleetClient, part
+from littoral_cloud.fleet.labels import labels_from
 from littoral_cloud.terminal.output import Format, FormatOption, emit
 from littoral_cloud.trust.people import Role
 
@@ -31,7 +32,13 @@ async def create(
     format: FormatOption = Format.TABLE,
 ) -> None:
     """Make a token, and print its secret. It is shown this once."""
-    body = {"name": name, "role": role.value, "labels": labels_from(label or []), "models": model or [], "ttl_s": seconds(ttl)}
+    body = {
+        "name": name,
+        "role": role.value,
+        "labels": labels_from(label or [], "--label"),
+        "models": model or [],
+        "ttl_s": seconds(ttl),
+    }
     made = await fleet.post("/operator-tokens", body)
     emit(made if format == Format.JSON else made["secret"], format)
 

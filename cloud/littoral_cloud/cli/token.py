@@ -11,6 +11,7 @@ from littoral.errors import BadInput
 from littoral_cloud.cli.command import command
 from littoral_cloud.cli.noun import noun
 from littoral_cloud.client.fleet_client import FleetClient, part
+from littoral_cloud.fleet.labels import labels_from
 from littoral_cloud.terminal.output import Format, FormatOption, emit
 
 app = noun("Manage join tokens for new nodes.", "littoral-cloud token create --name gateway --ttl 24h")
@@ -30,7 +31,7 @@ async def create(
     format: FormatOption = Format.TABLE,
 ) -> None:
     """Make a token, and print the join line for a node."""
-    body = {"name": name, "ttl_s": seconds(ttl), "uses": uses, "labels": labels_from(label or [])}
+    body = {"name": name, "ttl_s": seconds(ttl), "uses": uses, "labels": labels_from(label or [], "--label")}
     body |= {"address": address, "ask": ask}
     made = await fleet.post("/tokens", body)
     emit(made if format == Format.JSON else made["join"], format)  # the line alone, so that it can be piped
@@ -64,14 +65,3 @@ def seconds(text: str, option: str = "--ttl") -> float:
     if not match or int(match[1]) == 0:
         raise BadInput(f"{option}: {text!r} is no time", hint="give a number and s, m, h or d, like 24h")
     return float(int(match[1]) * _UNITS_S[match[2]])
-
-
-def labels_from(texts: list[str]) -> dict[str, str]:
-    """Raises BadInput where one is not key=value."""
-    labels = {}
-    for text in texts:
-        key, equals, value = text.partition("=")
-        if not equals or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_./-]{0,62}", key):
-            raise BadInput(f"--label: {text!r} is not key=value", hint="like --label site=harbour")
-        labels[key] = value
-    return labels

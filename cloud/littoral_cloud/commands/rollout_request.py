@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from littoral.errors import BadInput, NotFound
 from littoral_cloud.app import Core
 from littoral_cloud.commands.scopes import narrowed
-from littoral_cloud.fleet.cohorts import read_cohort
+from littoral_cloud.fleet.cohorts import read_cohort, written
 from littoral_cloud.fleet.nodes import find_node
 from littoral_cloud.fleet.records import Probation
 from littoral_cloud.rollouts.gating import with_gates
@@ -77,7 +77,7 @@ async def policy_of(core: Core, caller: Caller, request: RolloutRequest) -> Roll
     policy = RolloutPolicy(
         canary=await _named(core, caller, "--canary", request.canary) if request.canary else "",
         nodes=tuple([await _named(core, caller, "--nodes", name) for name in request.nodes]),
-        where=narrowed(caller, where) if caller.scope.labels else where,
+        where=narrowed(caller, where) if caller.scope.labels else written(where),
         wave_sizes=checked_sizes(request.waves, "waves"),
         most_nodes=request.most_nodes,
         probation=Probation(

@@ -12,6 +12,7 @@ from littoral.identity import JoinLine
 from littoral.transport import asked_at, join_address, split_address
 from littoral_cloud.commands.paging import Page, moment_key, page_of
 from littoral_cloud.commands.use_case import Office, use_case
+from littoral_cloud.fleet.enrolment import check_name
 from littoral_cloud.fleet.issued_tokens import Token, TokenState, create_token, list_tokens, revoke_token
 from littoral_cloud.local.discovery import SERVE_FILE, Serving
 from littoral_cloud.settings import CloudSettings
@@ -59,13 +60,17 @@ async def create(
     labels: Mapping[str, str],
     address: str,
     ask: bool = False,
+    node_name: str = "",
 ) -> NewJoinToken:
     """Makes a token for nodes to enrol with.
 
     Args:
         ask: nodes that are not expected (node.import) wait for an operator.
         address: host:port of the enrolment listener, as nodes reach it; "": the one that the coordinator knows.
+        node_name: that a node will ask for with it; a name that no node can have is refused here, not at the node.
     """
+    if node_name:
+        check_name(node_name)
     core, name = office.core, name or "unnamed"
     caller.needs_node(f"{name} with these labels", labels)
     address = _checked_address(address) if address else default_address(core.settings)

@@ -4,7 +4,8 @@
 
 Rules, in order:
 
-1. A filter is KEY=VALUE parts with commas between them; a node matches where every part does. No key comes twice.
+1. A filter is KEY=VALUE parts (KEY:VALUE is the same) with commas between them; a node matches where every part does. No key
+   comes twice.
 2. `class` is the hardware class, `version` the agent's, `name` a pattern with *, ? and [...] for the node's name. Every other key
    is a label; `label.class` is the label called "class".
 3. A node that never connected has no class and no version, so it matches no such part.
@@ -21,6 +22,7 @@ from functools import lru_cache
 
 from littoral.errors import BadInput, NotFound
 from littoral_cloud.fleet.edit import edit
+from littoral_cloud.fleet.labels import split_label
 from littoral_cloud.fleet.ledger import Audit, Change, Ledger, Write
 from littoral_cloud.fleet.names import checked_name
 from littoral_cloud.fleet.records import Node, Presence, load
@@ -46,8 +48,8 @@ def parse_filter(where: str, at: str = "--where") -> tuple[tuple[str, str], ...]
     """(key, value) of each part. Raises BadInput, with the part that is wrong."""
     parts: dict[str, str] = {}
     for part in where.split(","):
-        key, equals, value = (piece.strip() for piece in part.partition("="))
-        if not equals or not value:
+        key, separator, value = (piece.strip() for piece in split_label(part))
+        if not separator or not value:
             raise BadInput(f"{at}: {part!r} is not KEY=VALUE", hint=HINT)
         if not _KEY.fullmatch(key):
             raise BadInput(f"{at}: {key!r} is neither class, version, name nor a label", hint=HINT)
@@ -55,6 +57,11 @@ def parse_filter(where: str, at: str = "--where") -> tuple[tuple[str, str], ...]
             raise BadInput(f"{at}: {key!r} comes twice", hint="a node has one value of it")
         parts[key] = value
     return tuple(parts.items())
+
+
+def written(where: str) -> str:
+    """The filter in its one form, with = between key and value. Raises BadInput."""
+    return ",".join(f"{key}={value}" for key, value in parse_filter(where)) if where else ""
 
 
 def label_filter(labels: Mapping[str, str]) -> str:
@@ -93,9 +100,10 @@ async def matching(ledger: Ledger, where: str) -> list[Node]:
 
 async def save_cohort(ledger: Ledger, name: str, where: str, actor: str) -> Cohort:
     """Under a new name, or in place of the filter of that name. Rollouts keep the filter that they were started with."""
-    cohort = Cohort(name=checked_name("cohort", name), where=where)
+    checked_name("cohort", name)
     parse_filter(where, "where")
-    line = Audit("cohort.saved", name, actor, {"where": where})
+    cohort = Cohort(name=name, where=written(where))
+    line = Audit("cohort.saved", name, actor, {"where": cohort.where})
     await edit(ledger, Cohort, KIND, name, lambda before: cohort, lambda before, after: (line,))
     return cohort
 

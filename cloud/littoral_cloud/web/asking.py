@@ -14,6 +14,7 @@ from littoral.errors import BadInput, FleetError
 from littoral_cloud.api.rest.access import needs
 from littoral_cloud.api.rest.failures import http_status_of
 from littoral_cloud.commands.use_case import use_case_of
+from littoral_cloud.fleet.labels import labels_from
 from littoral_cloud.trust.people import Denied
 from littoral_cloud.web.render import see_other
 from littoral_cloud.web.visitor import CSRF_FIELD, Visitor, VisitorDep
@@ -114,11 +115,5 @@ def number(given: Mapping[str, str], name: str, *, what: str) -> float | None:
 
 
 def labels_of(text: str) -> dict[str, str]:
-    """Of "site:north camera:old". Raises BadInput."""
-    found = {}
-    for part in text.replace(",", " ").split():
-        key, colon, value = part.replace("=", ":", 1).partition(":")
-        if not colon or not key:
-            raise BadInput(f"label: {part[:80]!r} is not KEY:VALUE", hint="like site:harbour")
-        found[key] = value
-    return found
+    """Of "site=north camera=old". Raises BadInput."""
+    return labels_from(text.replace(",", " ").split())

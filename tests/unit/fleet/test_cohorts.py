@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from littoral.errors import BadInput
-from littoral_cloud.fleet.cohorts import matches, parse_filter
+from littoral_cloud.fleet.cohorts import matches, parse_filter, written
+from littoral_cloud.fleet.labels import labels_from
 from littoral_cloud.fleet.records import Enrolment, Node, Presence
 
 NODE = Node(
@@ -44,6 +45,7 @@ PRESENCE = Presence(
         ("site=harbour", True),
         (" site = harbour , name=cam-* ", True),
         ("site=harbour,class=x86=4,version=0.1.0,name=cam-0[0-9]", True),
+        ("site:harbour,name:cam-*", True),
         ("label.class=old", True),
         ("class=old", False),
         ("site=airport", False),
@@ -99,3 +101,11 @@ def test_a_bad_filter_is_refused_with_the_part_that_is_wrong(where: str, wrong: 
     with pytest.raises(BadInput) as refused:
         parse_filter(where)
     assert refused.value.message == f"--where: {wrong}"
+
+
+def test_labels_are_read_in_both_forms_and_written_in_one() -> None:
+    assert labels_from(["site:harbour", "kind=a:b", "url:http=x"]) == {"site": "harbour", "kind": "a:b", "url": "http=x"}
+    assert written("site:harbour, name=cam-*") == "site=harbour,name=cam-*"
+    for text in ("site", "=x", ":x", "-a=b", "a b=c"):
+        with pytest.raises(BadInput, match=r"--label: .* is not KEY=VALUE"):
+            labels_from([text], "--label")

@@ -8,12 +8,12 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
-from littoral.errors import BadInput
 from littoral_cloud.api.rest.access import HereDep, needs
 from littoral_cloud.api.rest.paging import AfterQuery, LimitQuery
 from littoral_cloud.commands import candidates, nodes
 from littoral_cloud.commands.candidates import ModelOnNode
 from littoral_cloud.commands.nodes import NodeFilter, NodeOrder, NodePage, NodeShown
+from littoral_cloud.fleet.labels import labels_from
 
 router = APIRouter(prefix="/nodes", tags=["nodes"])
 
@@ -21,7 +21,7 @@ router = APIRouter(prefix="/nodes", tags=["nodes"])
 @router.get("", **needs(nodes.page))
 async def page(
     here: HereDep,
-    label: Annotated[list[str], Query(description="KEY:VALUE (repeatable)")] = [],  # noqa: B006
+    label: Annotated[list[str], Query(description="KEY=VALUE (repeatable)")] = [],  # noqa: B006
     state: str = "",
     model: str = "",
     text: Annotated[str, Query(description="Of its name or id, in any case")] = "",
@@ -29,7 +29,7 @@ async def page(
     after: AfterQuery = "",
     limit: LimitQuery = 50,
 ) -> NodePage:
-    which = NodeFilter(labels=dict(map(_label, label)), state=state, model=model, text=text)
+    which = NodeFilter(labels=labels_from(label), state=state, model=model, text=text)
     return await nodes.page(here.office, here.caller, which=which, after=after, limit=limit, order=order)
 
 
@@ -63,10 +63,3 @@ async def quarantine(here: HereDep, node: str, request: QuarantineRequest) -> No
 @router.delete("/{node}/quarantine", **needs(nodes.end_quarantine))
 async def end_quarantine(here: HereDep, node: str) -> NodeShown:
     return await nodes.end_quarantine(here.office, here.caller, node=node)
-
-
-def _label(text: str) -> tuple[str, str]:
-    key, colon, value = text.partition(":")
-    if not colon or not key:
-        raise BadInput(f"label: {text[:80]!r} is not KEY:VALUE", hint="like ?label=site:harbour")
-    return key, value

@@ -56,7 +56,7 @@ async def _ask_create(visitor: Visitor, id: str) -> Ask:
         fields=(
             NAME,
             FormField(name="role", label="Role", kind="choice", value="viewer", choices=ROLES),
-            FormField(name="labels", label="Only nodes with these labels", help="Like site:harbour. Empty: every node."),
+            FormField(name="labels", label="Only nodes with these labels", help="Like site=harbour. Empty: every node."),
             FormField(name="models", label="Only these models", help="Their names with spaces between. Empty: every model."),
             DAYS,
         ),
@@ -127,8 +127,8 @@ async def _ask_enrol(visitor: Visitor, id: str) -> Ask:
         button="Show the commands",
         back="/fleet",
         fields=(
-            FormField(name="name", label="The node's name", help="Empty: its host's name."),
-            FormField(name="labels", label="Labels", help="Like site:harbour kind:camera."),
+            FormField(name="name", label="The node's name", help="a-z, 0-9 and -. Empty: the fleet draws one."),
+            FormField(name="labels", label="Labels", help="Like site=harbour kind=camera."),
             FormField(name="uses", label="How many nodes may use it", kind="number", value="1", needed=True),
             FormField(name="hours", label="Valid for hours", kind="number", value="1", needed=True),
             FormField(name="address", label="Address of the coordinator", help="HOST:PORT for nodes. Empty: the one it knows."),
@@ -147,6 +147,7 @@ async def _enrol(visitor: Visitor, id: str, given: Mapping[str, str]) -> Respons
         uses=int(uses),
         labels=labels_of(given.get("labels", "")),
         address=given.get("address", "").strip(),
+        node_name=name,
     )
     return visitor.page("enrol.html", made=made, name=name if uses == 1 else "")
 
