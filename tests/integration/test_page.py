@@ -335,8 +335,7 @@ async def test_a_rollout_is_previewed_started_paused_resumed_approved_and_aborte
         await page.get_by_role("button", name="Start the rollout").click()
         await page.get_by_text("The rollout has started.").wait_for()
         at = page.url.partition("?")[0]
-        await click_through(page, "Approve…", "Approve")
-        assert "started it" in await page.locator("[role=alert]").inner_text()
+        assert await page.get_by_role("link", name="Approve…").count() == 0  # who started it may not
         await other.goto(at)
         await click_through(other, "Approve…", "Approve")
         await other.get_by_text("The rollout is approved.").wait_for()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from functools import partial
 from typing import Any
 
 from littoral_cloud.commands.archived import or_archived
@@ -16,7 +17,7 @@ from littoral_cloud.rollouts.assignments import KIND as ASSIGNMENT
 from littoral_cloud.rollouts.assignments import Assignment, assignment_id
 from littoral_cloud.rollouts.commands import no_rollout, read_rollout
 from littoral_cloud.rollouts.events import Waits
-from littoral_cloud.rollouts.explanation import NodesInState, explain_rollout
+from littoral_cloud.rollouts.explanation import NEXT_STEP, NodesInState, explain_rollout
 from littoral_cloud.rollouts.gates import GATES
 from littoral_cloud.rollouts.gating import limits_of, verdicts_of
 from littoral_cloud.rollouts.judge import observe
@@ -78,6 +79,7 @@ class ExplainedRollout:
         since: when it came to its state, or was paused, or ended.
         until: when what it waits for comes by itself, or is given up; `then`: what happens at that time.
         movers: who can move it before, and by what.
+        promotable: whether an operator may start the next wave now.
     """
 
     rollout: str
@@ -90,6 +92,7 @@ class ExplainedRollout:
     movers: tuple[str, ...]
     nodes: tuple[NodesInState, ...]
     reason: str
+    promotable: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,7 +173,8 @@ async def show(office: Office, caller: Caller, *, rollout_id: str, after: str, l
     gates: tuple[GateShown, ...] = ()
     if found.state not in ENDED and (seen := await rollout_seen(office, rollout_id)) is not None:
         event, gates = await apart(observe, seen, core.clock()), _gates(seen) if found.state is RolloutState.WAVE else ()
-        waits = event.waits_for if isinstance(event, Waits) else ("a running coordinator",)
+        next_step = NEXT_STEP if office.fleet is not None else ("a running coordinator",)
+        waits = event.waits_for if isinstance(event, Waits) else next_step
     nodes, following = await assigned_nodes(core, rollout_id, found, caller.scope, after=after, most=limit)
     return RolloutDetail(
         id=rollout_id,
@@ -190,7 +194,7 @@ async def explain(office: Office, caller: Caller, *, rollout_id: str) -> Explain
     if (seen := await rollout_seen(office, rollout_id)) is None:
         raise no_rollout(rollout_id)
     caller.needs_model(seen.rollout.model)
-    found = await apart(explain_rollout, seen, office.core.clock())
+    found = await apart(partial(explain_rollout, carried_out=office.fleet is not None), seen, office.core.clock())
     return ExplainedRollout(
         rollout=rollout_id,
         state=found.state,
@@ -202,6 +206,7 @@ async def explain(office: Office, caller: Caller, *, rollout_id: str) -> Explain
         movers=found.movers,
         nodes=found.nodes,
         reason=found.reason,
+        promotable=found.promotable,
     )
 
 

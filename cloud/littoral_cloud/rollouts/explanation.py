@@ -24,6 +24,9 @@ from littoral_cloud.rollouts.wording import first_of
 
 S = RolloutState
 
+NEXT_STEP = ("the coordinator's next step, which comes by itself",)
+"""What a rollout that can go on waits for, where a coordinator carries it out."""
+
 
 @dataclass(frozen=True, slots=True)
 class NodesInState:
@@ -53,10 +56,15 @@ class RolloutExplanation:
     movers: tuple[str, ...]
     nodes: tuple[NodesInState, ...]
     reason: str = ""  # why it ended so, or goes back
+    promotable: bool = False  # whether an operator may start the next wave now
 
 
-def explain_rollout(seen: RolloutView, now: float) -> RolloutExplanation:
-    """`seen` may be of a rollout that has ended."""
+def explain_rollout(seen: RolloutView, now: float, *, carried_out: bool = False) -> RolloutExplanation:
+    """What is known of a rollout, which may have ended.
+
+    Args:
+        carried_out: whether the coordinator that answers carries it out: then it waits for no other to be started.
+    """
     rollout, event = seen.rollout, observe(seen, now)
     waits: tuple[str, ...] = ()
     movers: tuple[str, ...] = ()
@@ -64,11 +72,15 @@ def explain_rollout(seen: RolloutView, now: float) -> RolloutExplanation:
     if rollout.state not in ENDED and isinstance(event, Waits):
         waits, movers = event.waits_for, tuple(_movers(seen, event, now))
         until, then = _deadline(seen, event, now)
+    elif rollout.state not in ENDED and carried_out:
+        waits, then = NEXT_STEP, "it goes on"
     elif rollout.state not in ENDED:  # it can go on now
         waits, movers, then = ("a coordinator",), ("a coordinator: littoral-cloud serve",), "it goes on"
     since = rollout.paused_at if rollout.paused_by else rollout.ended_at or rollout.entered_at
     why = rollout.reason if rollout.state in (*ENDED, S.ROLLING_BACK) else ""
-    return RolloutExplanation(rollout.state, rollout.paused_by, since, waits, until, then, movers, _standing(seen, now), why)
+    may = rollout.state is S.WAVE and why_not_promoted(seen, now) is None
+    standing = _standing(seen, now)
+    return RolloutExplanation(rollout.state, rollout.paused_by, since, waits, until, then, movers, standing, why, may)
 
 
 def _deadline(seen: RolloutView, waits: Waits, now: float) -> tuple[float | None, str]:

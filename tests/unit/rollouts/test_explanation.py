@@ -47,6 +47,7 @@ def test_it_waits_for_approval() -> None:
     found = explained(world)
     assert found.waits_for == ("somebody other than ada to approve it: littoral-cloud rollout approve digits-1-r1",)
     assert found.movers == ("an operator other than ada: littoral-cloud rollout approve digits-1-r1", ABORT)
+    assert not found.promotable
     assert (found.since, found.until, found.then) == (world.now, world.now + 3 * 86_400.0, "the rollout FAILED")
 
 
@@ -74,7 +75,7 @@ def test_it_waits_for_nodes_of_the_running_wave() -> None:
     go(world, 30)
     found = explained(world)
     assert found.waits_for == ("name-b: DOWNLOADING",)
-    assert found.movers == ("these nodes", PROMOTE, ABORT)
+    assert (found.movers, found.promotable) == (("these nodes", PROMOTE, ABORT), True)
     assert found.then.startswith("the rollout is stopped and rolls back")
     assert found.until is not None
     assert found.until > world.now
@@ -126,6 +127,8 @@ def test_it_can_go_on_but_no_coordinator_runs() -> None:
     world.start(world.release(1, GOOD))
     found = explained(world)
     assert (found.waits_for, found.then) == (("a coordinator",), "it goes on")
+    found = explain_rollout(snapshot_of(world.docs.values(), also="digits-1-r1").of("digits-1-r1"), world.now, carried_out=True)
+    assert (found.waits_for, found.movers) == (("the coordinator's next step, which comes by itself",), ())
 
 
 def test_it_goes_back_and_has_ended() -> None:
