@@ -10,7 +10,7 @@ import pytest
 from littoral.errors import BadInput
 from littoral_cloud.commands import tokens
 from littoral_cloud.commands.use_case import Office
-from littoral_cloud.fleet.ledger import Change, Write
+from littoral_cloud.fleet.ledger import Audit, Change, Write
 from littoral_cloud.fleet.profile import PRESENCE, PROFILE, stored
 from littoral_cloud.fleet.records import Presence
 from littoral_cloud.trust.people import Caller, Role
@@ -42,3 +42,28 @@ async def test_a_name_that_no_node_can_have_makes_no_token(api: OperatorsApi, na
             Office(api.core), admin, name="t", ttl_s=60.0, uses=1, labels={}, address="fleet.example:7443", node_name=name
         )
     assert not (await tokens.page(Office(api.core), admin, after="", limit=5)).items
+
+
+async def test_a_webhook_that_could_never_fire_is_refused_with_the_nearest_action(api: OperatorsApi) -> None:
+    admin = await api.bearer(Role.ADMIN)
+    for pattern in ("rolout.*", "webhook.saved"):  # no webhook is sent lines about webhooks
+        asked = {"url": "https://ops.example", "events": [pattern]}
+        refused = await api.http.put("/api/v1/webhooks/ops", headers=admin, json=asked)
+        error = refused.json()["error"]
+        assert error["message"] == f"events: {pattern!r}: there is no such action"
+    asked = {"url": "https://ops.example", "events": ["rolout.*"]}
+    error = (await api.http.put("/api/v1/webhooks/ops", headers=admin, json=asked)).json()["error"]
+    assert "did you mean rollout.*?" in error["hint"]
+
+
+async def test_an_unknown_action_in_the_trails_filter_is_warned_about_unless_a_line_has_it(api: OperatorsApi) -> None:
+    admin = await api.bearer(Role.ADMIN)
+
+    async def warning(action: str) -> str:
+        found: str = (await api.http.get("/api/v1/audit", headers=admin, params={"action": action})).json()["warning"]
+        return found
+
+    assert "did you mean node.enrolled?" in await warning("node.enroled")
+    assert await warning("node.enrolled") == ""
+    await api.core.ledger.commit(Change((), (Audit("thing.done", "x", "me"),)))
+    assert await warning("thing.*") == ""

@@ -45,16 +45,18 @@ async def show(
 
 async def _print_from(after: str, fleet: FleetClient, which: Mapping[str, Any], format: Format) -> str:
     """Prints the lines behind a place, and gives the place behind those."""
-    begins = not after
+    begins, printed = not after, 0
     while True:
         page = await fleet.get("/audit", **which, after=after, limit=PAGE)
-        if begins:
+        if not after:
             _tell_archived(page)
-        begins = False
         for line in page["items"]:
             _print(line, format)
+        printed += len(page["items"])
         after = page["here"] or after
         if not page["next"]:
+            if begins and not printed:
+                _tell_empty(page, which)
             return after
 
 
@@ -70,7 +72,19 @@ async def _print_newest(last: int, fleet: FleetClient, which: Mapping[str, Any],
             break
     for line in reversed(lines):
         _print(line, format)
+    if not lines:
+        _tell_empty(page, which)
     return here
+
+
+def _tell_empty(page: Mapping[str, Any], which: Mapping[str, Any]) -> None:
+    """On stderr, why nothing was printed, where something was asked for."""
+    if page["warning"]:
+        notice(f"warning: --action: {page['warning']}")
+    elif which["subject"]:
+        notice(f"warning: --subject: no line is about {which['subject'][:80]!r}, an id or the name of a node")
+    elif which["action"] or which["since"]:
+        notice("no line matches")
 
 
 def _tell_archived(page: Mapping[str, Any]) -> None:

@@ -14,6 +14,7 @@ from littoral.errors import BadInput, NotFound, Untrusted
 from littoral_cloud.app import audit_archive
 from littoral_cloud.commands.paging import behind, cursor
 from littoral_cloud.commands.use_case import Office, use_case
+from littoral_cloud.fleet.actions import warning_of
 from littoral_cloud.fleet.enrolment import NODE_ID_DIGITS
 from littoral_cloud.fleet.ledger import AuditEntry, Ledger, trail
 from littoral_cloud.fleet.nodes import names_of
@@ -77,12 +78,13 @@ class ArchivedLines:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditPage:
     """`next`: `after` of the next page; empty: there is none now. `here`: `after` of the lines behind all of these, in the order
-    "oldest first"."""
+    "oldest first". `warning`: no line matches, and this release writes no such action."""
 
     items: tuple[AuditLine, ...]
     next: str
     here: str
     archived: ArchivedLines | None
+    warning: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,6 +149,7 @@ async def page(office: Office, caller: Caller, *, which: AuditFilter, newest_fir
         next=cursor(of, place) if more else "",
         here=cursor("audit", newest),
         archived=await _archived(office),
+        warning=warning_of(which.action) if which.action and not found else "",
     )
 
 

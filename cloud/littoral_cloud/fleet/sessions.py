@@ -15,6 +15,7 @@ from typing import Any
 from littoral import PROTOCOL_VERSION
 from littoral.budget import Budget
 from littoral.errors import BadInput, Conflict, NotAccepted, Revoked, WaitsForOperator
+from littoral_cloud.fleet.actions import UPDATES
 from littoral_cloud.fleet.allowance import NodeAllowance, commit
 from littoral_cloud.fleet.edit import edit, repeat_on_conflict
 from littoral_cloud.fleet.ledger import Audit, Change, Doc, Ledger, Write
@@ -240,7 +241,7 @@ def moves(node_id: str, before: Reported | None, after: Reported) -> tuple[Audit
             details |= {"reason": model.deferral.reason}
         if model.probation is not None and model.probation.accuracy is not None:
             details |= {"accuracy": model.probation.accuracy, "previous_accuracy": model.probation.previous_accuracy}
-        lines.append(Audit(f"update.{model.state.value.lower().replace('_', '-')}", node_id, node_id, details))
+        lines.append(Audit(UPDATES[model.state], node_id, node_id, details))
     return tuple(lines)
 
 

@@ -10,6 +10,7 @@ from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from littoral.errors import BadInput, NotFound
+from littoral_cloud.fleet.actions import ACTIONS, no_such_action
 from littoral_cloud.fleet.edit import edit
 from littoral_cloud.fleet.ledger import Audit, Change, Ledger, Write
 from littoral_cloud.fleet.names import checked_name
@@ -21,6 +22,7 @@ USUAL = ("rollout.*", "drift.*", "node.*", "run.*")
 NEVER_SENT = "webhook."
 """Actions that begin so are about webhooks: a failure that is sent, and fails, would have no end."""
 SECRET_PREFIX = "whsec_"  # noqa: S105 - of the specification
+_SENT = frozenset(action for action in ACTIONS if not action.startswith(NEVER_SENT))
 _PATTERN = re.compile(r"[a-z0-9*][a-z0-9*.-]{0,59}")
 _MOST_PATTERNS = 32
 _MOST_URL = 2_000
@@ -74,6 +76,9 @@ def checked_events(events: Sequence[str]) -> tuple[str, ...]:
     wrong = next((each for each in events if not _PATTERN.fullmatch(each)), None)
     if wrong is not None:
         raise BadInput(f"events: {wrong[:80]!r} is no pattern of actions", hint="like rollout.* or node.enrolled")
+    for each in events:
+        if (unknown := no_such_action(each, _SENT)) is not None:
+            raise BadInput(f"events: {unknown.message}", hint=unknown.hint)
     if not 1 <= len(events) <= _MOST_PATTERNS:
         raise BadInput(f"events: {len(events)} are not from 1 to {_MOST_PATTERNS}", hint=f"like {', '.join(USUAL)}")
     return tuple(events)

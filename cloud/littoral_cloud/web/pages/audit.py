@@ -44,6 +44,7 @@ async def trail(
         "audit.html",
         lines=[(line, words_of(line)) for line in found.items],
         archived=found.archived,
+        warning=found.warning,
         given=given,
         spans=SPANS,
         first=with_query("/audit", given) if after else "",
