@@ -46,7 +46,7 @@ async def put(core: Core, folder: Path, name: str, seed: int, *, base: str = "",
     recipe = {"run": {"seed": 3}} if base else RECIPE
     lineage = Lineage(roles, 2, 1, {"littoral": "0.1.0", "torch": "2.13.0"}, "x86_64 AVX2")
     manifest = artifact(folder / name, seed=seed, name=name, parents=parents, recipe=recipe, lineage=lineage)
-    manifest = replace(manifest, class_accuracy=(0.75, 0.25, 0.5), **fields)
+    manifest = replace(manifest, **{"class_accuracy": (0.75, 0.25, 0.5), **fields})
     files = {file.path: (folder / name / file.path).read_bytes() for file in manifest.files}
     made = await publish(core, Packaged(manifest, files), core.clock() - 9 * DAY, weights=weights, data="/data/digits.npz")
     return made.manifest_digest

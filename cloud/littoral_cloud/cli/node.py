@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 import typer
@@ -14,6 +14,7 @@ from littoral_cloud.cli.node_admission import NodeArgument, add_admission
 from littoral_cloud.cli.noun import noun
 from littoral_cloud.client.fleet_client import FleetClient, part
 from littoral_cloud.commands.paging import cursor
+from littoral_cloud.lineage.find import short
 from littoral_cloud.terminal.output import Format, FormatOption, by_class, emit, emit_parts, notice, worth
 from littoral_cloud.terminal.text import when
 
@@ -125,7 +126,8 @@ async def explain(
         emit(f"{name}: {of['release'] or 'no release yet'}; budget: {of['budget'] or 'no limits'}{holds}")
         if of["remark"]:
             emit(of["remark"])
-        emit([_line(each, format) for each in of["candidates"]], empty="no candidates")
+        names = [each["row"]["name"] for each in of["candidates"]]
+        emit([_line(each, format, names) for each in of["candidates"]], empty="no candidates")
         for each in of["candidates"]:
             for note in each["row"]["notes"]:
                 emit(f"{each['row']['name']}: {note}")
@@ -137,14 +139,15 @@ def _candidate(each: Mapping[str, Any], of: Mapping[str, Any]) -> dict[str, Any]
     return {**each["row"], "energy_estimated": each["energy_estimated"], "serving": each["serving"], **about}
 
 
-def _line(each: Mapping[str, Any], format: Format) -> dict[str, Any]:
+def _line(each: Mapping[str, Any], format: Format, names: Sequence[str]) -> dict[str, Any]:
+    """`names`: of all candidates; a name that several have needs its digest beside it."""
     row = each["row"]
     estimated = "~" if each["energy_estimated"] else ""
     by = row["measured_by"] if row["measured_by"] != "its class" else f"its class, {each['measured_on']}"
     metric = Metric(**row["metric"]) if row["metric"] is not None else None
     worst = (row["worst_label"], row["worst_class"]) if row["worst_class"] is not None else None
     return {
-        "candidate": row["name"],
+        "candidate": f"{row['name']} {short(row['manifest_digest'])}" if names.count(row["name"]) > 1 else row["name"],
         "runtime": row["runtime"],
         **worth(row["accuracy"], metric, format, classes=row["class_accuracy"]),
         **by_class(worst, row["class_accuracy"], format),

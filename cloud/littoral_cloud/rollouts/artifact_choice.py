@@ -48,6 +48,7 @@ class Row:
     notes: tuple[str, ...]  # limits that could not be checked
     chosen: bool
     metric: Metric | None = None  # in place of accuracy, where the task is no classification
+    in_release: bool = True  # in the one that the node follows, where it follows one
 
     @property
     def score(self) -> float:
@@ -137,7 +138,7 @@ def explain(
         if row is chosen:
             row = replace(row, chosen=True)
         elif offered is not None and row.manifest_digest not in offered:
-            row = replace(row, why_not=f"is not in {release}, the release that this node follows")
+            row = replace(row, in_release=False, why_not=f"is not in {release}, the release that this node follows")
         else:
             row = replace(row, why_not="; ".join(row.out) or (_beaten(row, chosen) if chosen else ""))
         rows.append(row)

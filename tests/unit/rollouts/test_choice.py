@@ -233,6 +233,7 @@ def test_what_is_of_another_release_is_listed_and_not_chosen() -> None:
     rows = explain("me", presence(), ALL, EVERY, model=MODEL, offered={SMALL.manifest_digest}, release="digits-1")
     assert [(row.name, row.chosen) for row in rows] == [("large", False), ("ncnn", False), ("small", True)]
     assert rows[0].why_not == "is not in digits-1, the release that this node follows"
+    assert [row.in_release for row in rows] == [False, False, True]
 
 
 some_artifacts = st.lists(
