@@ -54,6 +54,14 @@ async def test_a_start_is_offered_where_it_reaches_somebody(page: Readers) -> No
     found = await page.send("/start-rollout/preview", page.ana, **form)
     assert "Start the rollout</button>" in found
     assert "The first wave is asked" in found
-    found = await page.send("/start-rollout/preview", page.ana, **form, where="site=nowhere")
+    found = await page.send("/start-rollout/preview", page.ana, **form, where="name=cam-*-00017")  # it is in quarantine
     assert "No node would get it now" in found
     assert "Start the rollout</button>" not in found
+
+
+async def test_counts_and_verbs_agree(page: Readers) -> None:
+    found = await page.read("/releases?model=tiny", page.ana)
+    assert "nodes answer with an artifact of tiny, of any release" in found
+    made = (await page.api.http.post("/api/v1/rollouts", headers=page.ana, json={"release": "tiny-2"})).json()["rollout"]
+    asked = await page.read(f"/rollouts/{made}/abort", page.ana)
+    assert "It has asked no node so far, and waits to begin." in asked

@@ -224,7 +224,7 @@ def test_another_person_approves_a_rollout_and_explain_says_what_it_waits_for(
     found = said("rollout", "explain", "digits-1-r1")
     assert found["waits_for"] == [f"somebody other than ada to approve it: {approve}"]
     assert found["movers"][0] == f"an operator other than ada: {approve}"
-    assert (found["state"], found["then"], found["nodes"]) == ("PENDING", "the rollout FAILED", [])
+    assert (found["state"], found["then"], found["nodes"]) == ("PENDING", "the rollout fails", [])
     assert execute(["rollout", "explain", "digits-1-r1"]) == 0
     assert f"waits for somebody other than ada to approve it: {approve}" in capsys.readouterr().out
     assert "ada has started it" in said("rollout", "approve", "digits-1-r1", code=2)["error"]["message"]

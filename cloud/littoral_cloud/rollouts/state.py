@@ -246,7 +246,7 @@ LIMITS: Mapping[RolloutState, str] = {
 """Name of the policy's limit of each state."""
 
 ON_EXPIRY: Mapping[RolloutState, str] = {
-    S.PENDING: "the rollout FAILED",
+    S.PENDING: "the rollout fails",
     S.MEASURING: "nodes of a class in which nothing was measured are left out",
     S.WAVE: "the rollout is stopped and rolls back. Counted for each node from when a session was handed its desired state. "
     "One that was away gets, once it is back, as much time again as it may be away; one that no session was handed in that time "

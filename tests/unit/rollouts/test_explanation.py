@@ -48,7 +48,7 @@ def test_it_waits_for_approval() -> None:
     assert found.waits_for == ("somebody other than ada to approve it: littoral-cloud rollout approve digits-1-r1",)
     assert found.movers == ("an operator other than ada: littoral-cloud rollout approve digits-1-r1", ABORT)
     assert not found.promotable
-    assert (found.since, found.until, found.then) == (world.now, world.now + 3 * 86_400.0, "the rollout FAILED")
+    assert (found.since, found.until, found.then) == (world.now, world.now + 3 * 86_400.0, "the rollout fails")
 
 
 def test_it_waits_for_its_time() -> None:
@@ -66,7 +66,7 @@ def test_it_waits_for_an_older_rollout_of_the_model() -> None:
     world.control()
     found = explained(world, "digits-2-r1")
     assert found.waits_for == ("rollout digits-1-r1 to end",)
-    assert (found.state, found.then) == (RolloutState.PENDING, "the rollout FAILED")
+    assert (found.state, found.then) == (RolloutState.PENDING, "the rollout fails")
 
 
 def test_it_waits_for_nodes_of_the_running_wave() -> None:

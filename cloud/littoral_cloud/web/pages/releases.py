@@ -12,6 +12,7 @@ from littoral_cloud.api.rest.access import needs
 from littoral_cloud.commands import artifacts, models, releases
 from littoral_cloud.commands.models import ModelFront, ModelLineage
 from littoral_cloud.lineage.tree import Branch
+from littoral_cloud.terminal.text import counted
 from littoral_cloud.web import charts
 from littoral_cloud.web.asking import Ask, FormField, add_action
 from littoral_cloud.web.graph_layout import HIGH, WIDE, drawn
@@ -116,7 +117,9 @@ def _lines(tree: Branch, depth: int = 0) -> list[tuple[int, str]]:
 
 async def _ask_withdraw(visitor: Visitor, id: str) -> Ask:
     found = await releases.show(visitor.office, visitor.caller, release=id)
-    serving = f"{len(found.served_by)} nodes serve it, and go on; to take it from them, go back afterwards."
+    nodes = len(found.served_by)
+    goes_on = "serves it, and goes on; to take it from it" if nodes == 1 else "serve it, and go on; to take it from them"
+    serving = f"{counted(nodes, 'node')} {goes_on}, go back afterwards." if nodes else "No node serves it."
     return Ask(
         title=f"Withdraw {id[:60]}?",
         does=("No node gets it any more, and its rollouts stop: what they changed goes back.", serving),

@@ -10,6 +10,8 @@ from fastapi.responses import Response
 
 from littoral_cloud.api.rest.access import needs
 from littoral_cloud.commands import rollout_views, rollouts
+from littoral_cloud.rollouts.state import RolloutState
+from littoral_cloud.terminal.text import counted
 from littoral_cloud.web.asking import Ask, FormField, add_action
 from littoral_cloud.web.render import with_query
 from littoral_cloud.web.visitor import Visitor, VisitorDep
@@ -62,6 +64,16 @@ async def one(visitor: VisitorDep, id: str, did: str = "", after: Annotated[str,
     )
 
 
+_STANDS = {
+    RolloutState.PENDING: "waits to begin",
+    RolloutState.MEASURING: "has its students measured",
+    RolloutState.WAVE: "runs",
+    RolloutState.ROLLING_BACK: "goes back",
+    RolloutState.SUCCEEDED: "has succeeded",
+    RolloutState.ROLLED_BACK: "went back",
+    RolloutState.FAILED: "has failed",
+}
+
 Steers = Callable[..., Awaitable[None]]
 
 
@@ -70,7 +82,8 @@ def _steering(verb: str, case: Steers, title: str, *does: str, button: str, dang
 
     async def ask(visitor: Visitor, id: str) -> Ask:
         found = await rollout_views.show(visitor.office, visitor.caller, rollout_id=id, after="", limit=1)
-        reach = f"It has asked {found.planned if found.waves else 0} nodes so far and is {found.state.value.lower()}."
+        asked = sum(wave.told for wave in found.waves)
+        reach = f"It has asked {counted(asked, 'node') if asked else 'no node'} so far, and {_STANDS[found.state]}."
         return Ask(
             title=title.format(id[:60]),
             does=(*does, reach),
