@@ -16,6 +16,7 @@ from littoral_cloud.api.rest.failures import http_status_of
 from littoral_cloud.commands.use_case import use_case_of
 from littoral_cloud.fleet.labels import labels_from
 from littoral_cloud.trust.people import Denied
+from littoral_cloud.web.page_words import problem_on_page
 from littoral_cloud.web.render import see_other
 from littoral_cloud.web.visitor import CSRF_FIELD, Visitor, VisitorDep
 
@@ -82,7 +83,7 @@ def add_action(router: APIRouter, path: str, case: Callable[..., Any], asks: Ask
             if isinstance(error, Denied):
                 raise
             found = replace((await asks(visitor, id)).filled(given), action=request.url.path)
-            problem = f"{error.message}. {error.hint}" if error.hint else error.message
+            problem = problem_on_page(error, {each.name: each.label for each in found.fields})
             return visitor.page("ask.html", http_status_of(error), ask=found, problem=problem)
         return see_other(done) if isinstance(done, str) else done
 

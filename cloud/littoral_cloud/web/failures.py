@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 from littoral.errors import FleetError
 from littoral_cloud.api.rest.failures import http_status_of
 from littoral_cloud.trust.people import NotSignedIn
+from littoral_cloud.web.page_words import on_page
 from littoral_cloud.web.render import rendered, see_other
 from littoral_cloud.web.visitor import visitor_if_any
 
@@ -74,4 +75,4 @@ async def _problem(request: Request, status: int, message: str, hint: str) -> Re
     visitor = await visitor_if_any(request) if status != 401 else None
     title = _TITLES.get(status, _OTHER)
     back = "/" if visitor else "/sign-in"
-    return rendered("problem.html", status, visitor=visitor, title=title, message=message, hint=hint, back=back)
+    return rendered("problem.html", status, visitor=visitor, title=title, message=on_page(message), hint=on_page(hint), back=back)

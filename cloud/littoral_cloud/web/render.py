@@ -12,7 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from littoral import __version__
 from littoral_cloud.terminal.text import beside, counted, shortened
-from littoral_cloud.web import words
+from littoral_cloud.web import page_words, words
 
 HERE = Path(__file__).parent
 
@@ -51,6 +51,9 @@ _templates.filters.update(
     cut=shortened,
     counted=counted,
     beside=beside,
+    plain=page_words.on_page,
+    rule=page_words.rule_on_page,
+    mover=page_words.mover_on_page,
     moment=words.moment,
     instant=words.instant,
     path=words.path_part,

@@ -18,6 +18,7 @@ from littoral_cloud.rollouts.state import Unsure
 from littoral_cloud.rollouts.waves import parse_waves
 from littoral_cloud.trust.people import Denied
 from littoral_cloud.web.asking import Ask, FormField, add_action, fields_of, number
+from littoral_cloud.web.page_words import problem_on_page
 from littoral_cloud.web.render import see_other
 from littoral_cloud.web.visitor import Visitor, VisitorDep
 from littoral_cloud.web.words import path_part
@@ -111,7 +112,7 @@ async def start(request: Request, visitor: VisitorDep) -> Response:
 async def _refused(visitor: Visitor, given: Mapping[str, str], error: FleetError) -> Response:
     if isinstance(error, Denied):
         raise error
-    problem = f"{error.message}. {error.hint}" if error.hint else error.message
+    problem = problem_on_page(error, {each.name: each.label for each in _fields("")})
     return await _page(visitor, given, release=given.get("release", ""), status=http_status_of(error), problem=problem)
 
 
