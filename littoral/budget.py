@@ -13,7 +13,7 @@ from decimal import Decimal
 from typing import Any
 
 from littoral.errors import BadInput, NoFit
-from littoral.metric import Metric
+from littoral.metric import Metric, score_of
 
 ESTIMATE = "estimate"
 """Source of an energy figure that is an estimate from processor time: no limit binds it."""
@@ -129,8 +129,8 @@ class Measured:
 
     @property
     def score(self) -> float:
-        """Of two candidates for one task, the better one has the higher score."""
-        return self.metric.score if self.metric else self.accuracy
+        """Of two candidates for one task, the better one has the higher score; minus infinity: it was never measured."""
+        return score_of(self.accuracy, self.metric, () if self.worst_class is None else (self.worst_class,))
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +202,9 @@ def best_fit(candidates: Sequence[Measured], budget: Budget) -> Measured:
 
     Raises NoFit, naming the `nearest` candidate and the limit that binds it. BadInput: candidates have different metrics.
     """
-    metrics = {(c.metric.name, c.metric.higher_is_better) if c.metric else ("accuracy", True) for c in candidates}
+    metrics = {
+        (c.metric.name, c.metric.higher_is_better) if c.metric else ("accuracy", True) for c in candidates if c.score > -math.inf
+    }
     if len(metrics) > 1:
         raise BadInput(
             f"candidates: are measured by {' and '.join(sorted(name for name, _ in metrics))}", hint="compare those of one metric"

@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 from littoral import decoder
 from littoral.budget import Budget
 from littoral.errors import BadInput, FleetError
-from littoral.metric import Metric, worst_of
+from littoral.metric import Metric, is_judged, score_of, worst_of
 from littoral.quota import NodeLimits, within_quotas
 from littoral_cloud.fleet.clones import REMEMBERED_S
 from littoral_cloud.fleet.deferral import ReportedDeferral
@@ -243,14 +243,10 @@ class Artifact:
     parameters: int
     architecture: Mapping[str, Any]
     parents: tuple[str, ...] = ()
-    class_accuracy: Mapping[str, float] = field(
-        default_factory=nothing
-    )  # by label, in order; empty: not measured when it was made
+    class_accuracy: Mapping[str, float] = field(default_factory=nothing)  # by label, in order; empty: not measured when made
     remarks: tuple[str, ...] = ()  # of its manifest
     created_at: float = 0.0
-    weights: str = (
-        ""  # digest of the safetensors blob that it was exported from; "": not stored, so no training can start from it
-    )
+    weights: str = ""  # digest of the safetensors blob that it was exported from; "": not stored, no training can start from it
     data: str = ""  # where its data set lies on the coordinator's machine; "": not known
     task: str = "classification"
     metric: Metric | None = None  # how good it is at another task; None: `accuracy` says it
@@ -261,8 +257,12 @@ class Artifact:
 
     @property
     def score(self) -> float:
-        """Of two artifacts for one task, the better one has the higher score."""
-        return self.metric.score if self.metric else self.accuracy
+        """Of two artifacts for one task, the better one has the higher score; minus infinity: it was never measured."""
+        return score_of(self.accuracy, self.metric, self.class_accuracy)
+
+    @property
+    def is_judged(self) -> bool:
+        return is_judged(self.accuracy, self.metric, self.class_accuracy)
 
     @property
     def worst_class(self) -> tuple[str, float] | None:

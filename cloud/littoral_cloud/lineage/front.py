@@ -9,6 +9,7 @@ Rules, in order:
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,10 +23,10 @@ class FrontPoint:
     """One artifact. None: not measured.
 
     Attributes:
-        score: higher is better; of an accuracy its value, a fraction. `metric`: what `value` is.
+        score: higher is better; of an accuracy its value, a fraction. `metric`: what `value` is. None: never measured.
         p95_ms, peak_rss_bytes: the latest measurement on the hardware class.
         nodes: that answer with it. `releases`: that have it.
-        front: no other artifact beats it.
+        front: it was measured, and no other artifact beats it.
     """
 
     digest: str
@@ -33,8 +34,8 @@ class FrontPoint:
     runtime: str
     created_at: float
     metric: str
-    value: float
-    score: float
+    value: float | None
+    score: float | None
     bytes: int
     p95_ms: float | None
     peak_rss_bytes: int | None
@@ -81,17 +82,18 @@ def points_of(
                 runtime=each.runtime,
                 created_at=each.created_at,
                 metric=each.metric.name if each.metric else "accuracy",
-                value=each.metric.value if each.metric else each.accuracy,
-                score=each.score,
+                value=each.metric.value if each.metric else each.accuracy if each.is_judged else None,
+                score=each.score if each.is_judged else None,
                 bytes=each.artifact_bytes,
                 p95_ms=record.p95_ms if record else None,
                 peak_rss_bytes=record.peak_rss_bytes if record else None,
                 nodes=serving.get(each.manifest_digest, 0),
                 releases=tuple(release.release_id for release in releases if each.manifest_digest in release.artifacts),
-                front=not beaten(each),
+                front=each.is_judged and not beaten(each),
             )
         )
-    return tuple(sorted(points, key=lambda point: (-point.score, point.bytes, point.digest)))
+    worst = -math.inf
+    return tuple(sorted(points, key=lambda p: (-(worst if p.score is None else p.score), p.bytes, p.digest)))
 
 
 def _beats(a: Artifact, a_ms: float | None, b: Artifact, b_ms: float | None) -> bool:

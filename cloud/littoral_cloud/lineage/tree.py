@@ -8,6 +8,7 @@ from typing import Any
 
 from littoral.lineage import BASE, DATA, MEMBER, OTHER, TEACHER, WEIGHTS
 from littoral.manifest import Manifest
+from littoral.metric import is_judged
 from littoral_cloud.lineage.find import short
 from littoral_cloud.lineage.history import Origin, Story
 from littoral_cloud.releases.parents import parents_by_role
@@ -107,6 +108,7 @@ def _made_with(manifest: Manifest) -> list[Branch]:
 def _figures(origin: Origin) -> tuple[Branch, ...]:
     manifest = origin.manifest
     score = f"{manifest.metric.name} {manifest.metric.value:.6g}" if manifest.metric else f"accuracy {manifest.accuracy:.6g}"
+    judged = is_judged(manifest.accuracy, manifest.metric, manifest.class_accuracy)
     task = "" if manifest.task == "classification" else f"{manifest.task}, "
     worst = f", worst class {manifest.worst_class[1]:.6g} ({manifest.worst_class[0]})" if manifest.worst_class else ""
     files = tuple(
@@ -117,7 +119,7 @@ def _figures(origin: Origin) -> tuple[Branch, ...]:
     remarks = tuple(Branch(f"remark: {remark}") for remark in origin.artifact.remarks)
     return (
         *remarks,
-        Branch(f"{task}{score} on {counted(manifest.accuracy_examples, 'example')}{worst}"),
+        Branch(f"{task}{score} on {counted(manifest.accuracy_examples, 'example')}{worst}" if judged else f"{task}not measured"),
         Branch(f"size {sizes}", files),
     )
 

@@ -138,8 +138,10 @@ def needs_of(manifest: Manifest) -> tuple[str, ...]:
 
 
 def measured_of(artifact: Artifact) -> dict[str, float]:
-    """What it was measured to be worth: {"accuracy": ...}, or its metric by name."""
-    return {artifact.metric.name: artifact.metric.value} if artifact.metric else {"accuracy": artifact.accuracy}
+    """What it was measured to be worth: {"accuracy": ...}, or its metric by name; empty: that was never measured."""
+    if artifact.metric:
+        return {artifact.metric.name: artifact.metric.value}
+    return {"accuracy": artifact.accuracy} if artifact.is_judged else {}
 
 
 def _completed(before: Artifact, again: Artifact) -> Artifact:

@@ -12,13 +12,16 @@ from dataclasses import dataclass, replace
 
 from littoral.budget import ESTIMATE, Budget, Measured, about_as_small, best_fit, excesses, latency_bucket
 from littoral.errors import NoFit
-from littoral.metric import Metric
+from littoral.metric import Metric, score_of
 from littoral_cloud.fleet.limits import beyond, takes
 from littoral_cloud.fleet.measurements import MeasurementIndex, MeasurementRecord
 from littoral_cloud.fleet.records import Artifact, Presence
 
 LEAST = -math.inf
 """No floor."""
+UNJUDGED = "its quality was never measured"
+COMPARABLE = "import it with data, or --max-drop-vs-served 1 gives it all the same"
+"""The way out for an artifact whose quality was never measured, where a floor is asked of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +55,7 @@ class Row:
 
     @property
     def score(self) -> float:
-        return self.metric.score if self.metric else self.accuracy
+        return score_of(self.accuracy, self.metric, self.class_accuracy)
 
 
 def measurement_for(
@@ -93,13 +96,16 @@ def choose(
 
     Raises NoFit, in an operator's words.
     """
+    possible = possible_for(presence, artifacts, model=model)
+    if possible and all(each.score < floor for each in possible):  # as sure before anything is measured as afterwards
+        raise NoFit(_best_under(max(possible, key=lambda each: (each.score, -each.artifact_bytes)), floor, floor_is))
     candidates = candidates_for(node_id, presence, artifacts, measurements)
     if not candidates:
         raise NoFit(_why_none(node_id, presence, artifacts, measurements), hint="explain lists every candidate")
     budget = presence.budget_for(model)
     chosen = best_fit(candidates, budget)
     if chosen.score < floor:
-        raise NoFit(f"the best that fits, {chosen.name}, {_under(chosen, floor)}{floor_is and f', {floor_is}'}")
+        raise NoFit(_best_under(chosen, floor, floor_is))
     return chosen
 
 
@@ -226,9 +232,18 @@ def _beaten(row: Row, chosen: Row) -> str:
     return f"fits, and is as accurate and as large as {chosen.name}, which comes first by name"
 
 
+def _best_under(best: Artifact | Measured, floor: float, floor_is: str) -> str:
+    if best.score == -math.inf:
+        what = floor_is or f"what is asked, {floor:.4f}"
+        return f"the best that fits, {best.name}, cannot be compared with {what}: {UNJUDGED}; {COMPARABLE}"
+    return f"the best that fits, {best.name}, {_under(best, floor)}{floor_is and f', {floor_is}'}"
+
+
 def _under(candidate: Artifact | Measured, floor: float) -> str:
     """The measured value against the required one, in words."""
     metric = candidate.metric
+    if candidate.score == -math.inf:
+        return f"accuracy: {UNJUDGED}"
     if metric is None:
         return f"accuracy: {candidate.accuracy:.4f} is under {floor:.4f}"
     bound = "under" if metric.higher_is_better else "over"

@@ -170,9 +170,11 @@ def _floor_is(node: FleetNode, seen: RolloutView) -> str:
 
 def accuracy_floor(node: FleetNode, seen: RolloutView) -> float:
     """What a candidate's score must be at least on this node: so much under the served model's accuracy, or, of another metric,
-    that share of its value. LEAST where it serves nothing that is known, or something that is judged by another metric."""
+    that share of its value. LEAST where it serves nothing that is known, what was never measured, or what is judged by another
+    metric."""
     serving = seen.artifacts.get(node.serving(seen.rollout.model))
-    if serving is None or any(_judged_by(candidate) != _judged_by(serving) for candidate in seen.candidates):
+    judged = [candidate for candidate in seen.candidates if candidate.is_judged]
+    if serving is None or not serving.is_judged or any(_judged_by(candidate) != _judged_by(serving) for candidate in judged):
         return LEAST
     loss = seen.rollout.policy.max_accuracy_loss
     if loss >= 1:

@@ -288,7 +288,7 @@ def _intent(
 
 def _expected_drop(before: Artifact | None, after: Artifact) -> float:
     """By how much the manifests say that the new one is less accurate: no reason for the node to go back."""
-    if before is None or before.metric is not None or after.metric is not None:
+    if before is None or before.metric is not None or after.metric is not None or not after.is_judged:
         return 0.0
     return max(0.0, before.accuracy - after.accuracy)
 

@@ -16,7 +16,7 @@ from typing import Annotated, Any, TextIO
 import typer
 
 from littoral.errors import FleetError
-from littoral.metric import Metric
+from littoral.metric import Metric, is_judged
 from littoral_cloud.terminal.text import printable
 
 
@@ -122,9 +122,9 @@ def by_class(worst: tuple[str, float] | None, accuracy: Mapping[str, float], for
 def worth(accuracy: float, metric: Metric | None, format: Format, *, classes: Mapping[str, float]) -> dict[str, Any]:
     """The cells of an artifact's quality. A table has one cell, with the metric's name where that is not the accuracy.
 
-    `classes`: accuracy by class. Without classes, an accuracy of 0 and no metric mean "never measured": then there is no value.
+    `classes`: accuracy by class. There is no value where it was never measured.
     """
-    found = accuracy if accuracy or classes else None
+    found = accuracy if is_judged(accuracy, None, classes) else None
     if format == Format.JSON:
         return {"accuracy": found, "metric": None if metric is None else asdict(metric)}
     return {"accuracy": found if metric is None else f"{metric.name} {metric.value:.6g}"}

@@ -11,6 +11,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from littoral import __version__
+from littoral.metric import is_judged
 from littoral_cloud.terminal.text import beside, counted, shortened
 from littoral_cloud.web import page_words, words
 
@@ -40,7 +41,7 @@ NAVIGATION = (
 _templates = Environment(
     loader=FileSystemLoader(HERE / "templates"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
 )
-_templates.globals.update(navigation=NAVIGATION, version=__version__)
+_templates.globals.update(navigation=NAVIGATION, version=__version__, is_judged=is_judged)
 _templates.filters.update(
     size=words.size,
     ms=words.milliseconds,

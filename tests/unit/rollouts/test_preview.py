@@ -9,7 +9,7 @@ from littoral_cloud.fleet.measurements import MeasurementRecord, measurement_id
 from littoral_cloud.fleet.records import Enrolment, Node, Release, dump
 from littoral_cloud.rollouts.preview import PREVIEW, TO_MEASURE, LeftOut, RolloutPreview, Share, new_rollout, preview
 from littoral_cloud.rollouts.seen import RolloutView
-from littoral_cloud.rollouts.state import RolloutPolicy
+from littoral_cloud.rollouts.state import RolloutPolicy, RolloutState
 from tests.kit.rollout_world import Fate, World, artifact
 from tests.unit.rollouts.test_rollout_behaviour import run
 
@@ -125,7 +125,24 @@ def test_what_no_measurement_can_change_leaves_a_node_out() -> None:
     world.put("artifact", best.manifest_digest, dump(best))
     said = looked(world, world.release(1, SMALL), RolloutPolicy(max_accuracy_loss=0.001))
     assert [wave.nodes for wave in said.waves] == [("name-n00",)]
-    assert {no.nodes: no.rule for no in said.left_out} == {("name-good", "name-tiny"): "fits-budget"}
+    assert {no.nodes: no.rule for no in said.left_out} == {("name-good",): "fits-budget", ("name-tiny",): "fits-budget"}
+    assert "is under 0.9980" in said.left_out[1].reason
+
+
+def test_what_nobody_measured_is_refused_before_a_start_in_the_words_of_the_start() -> None:
+    world = fleet(1)
+    release = world.release(1, artifact("unknown", accuracy=0.0))
+    [out] = looked(world, release).left_out
+    assert out.reason == (
+        "the best that fits, unknown, cannot be compared with the served model's 0.9800 less 0.02 (--max-drop-vs-served): "
+        "its quality was never measured; import it with data, or --max-drop-vs-served 1 gives it all the same"
+    )
+    ended = run(world, world.start(release))
+    assert ended.state is RolloutState.FAILED
+    assert out.reason in ended.reason
+    world = fleet(1)
+    anyway = RolloutPolicy(max_accuracy_loss=1.0)
+    assert run(world, world.start(world.release(1, artifact("unknown", accuracy=0.0)), anyway)).state is RolloutState.SUCCEEDED
 
 
 def test_one_candidate_that_a_node_could_not_run_leaves_the_others_possible() -> None:

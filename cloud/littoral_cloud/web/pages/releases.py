@@ -51,8 +51,8 @@ async def every(
 
 def _by_bytes(front: ModelFront) -> str:
     groups = {
-        "worth choosing": [(p.bytes / 1000, 100 * p.value) for p in front.points if p.front],
-        "beaten": [(p.bytes / 1000, 100 * p.value) for p in front.points if not p.front],
+        "worth choosing": [(p.bytes / 1000, 100 * p.value) for p in front.points if p.front and p.value is not None],
+        "beaten": [(p.bytes / 1000, 100 * p.value) for p in front.points if not p.front and p.value is not None],
     }
     return charts.points("artifact, kB", _metric(front), {name: some for name, some in groups.items() if some}, log=False)
 
@@ -60,11 +60,17 @@ def _by_bytes(front: ModelFront) -> str:
 def _by_latency(front: ModelFront) -> str:
     """Empty: nothing was measured."""
     groups: Mapping[str, Sequence[tuple[float, float]]] = {
-        "worth choosing": [(p.p95_ms, 100 * p.value) for p in front.points if p.front and p.p95_ms is not None],
-        "beaten": [(p.p95_ms, 100 * p.value) for p in front.points if not p.front and p.p95_ms is not None],
+        "worth choosing": _measured(front, on_front=True),
+        "beaten": _measured(front, on_front=False),
     }
     some = {name: group for name, group in groups.items() if group}
     return charts.points("p95 latency, ms", _metric(front), some, log=False) if some else ""
+
+
+def _measured(front: ModelFront, *, on_front: bool) -> Sequence[tuple[float, float]]:
+    """Latency and worth of those that have both."""
+    some = (p for p in front.points if p.front is on_front)
+    return [(p.p95_ms, 100 * p.value) for p in some if p.p95_ms is not None and p.value is not None]
 
 
 def _metric(front: ModelFront) -> str:
