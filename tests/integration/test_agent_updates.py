@@ -84,6 +84,7 @@ async def test_a_ruined_model_with_a_right_signature_is_rolled_back_by_the_nodes
     await agent.stop()
 
 
+@pytest.mark.slow
 async def test_no_request_is_lost_in_swaps(fleet: Fleet, maker: Maker, folder: NodeFolder) -> None:
     first = maker.artifact("first")
     agent = await (await AgentProcess.start(folder.root)).ready()

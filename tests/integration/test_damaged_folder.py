@@ -209,6 +209,7 @@ def named(file: str, words: str) -> bool:
     return Path(file).name in words or (parts[0] == "artifacts" and parts[1][:12] in words)
 
 
+@pytest.mark.slow
 async def test_with_the_cloud_away_what_verifies_serves_and_what_is_wrong_is_named(
     lived: tuple[NodeFolder, str, str], hardware: HardwareProfile, tmp_path: Path
 ) -> None:
@@ -273,6 +274,7 @@ async def test_a_disk_that_takes_no_write_any_more_serves_what_it_holds(
         assert not damaged or any(named(damaged, words) for words in await agent.problems())
 
 
+@pytest.mark.slow
 async def test_with_the_cloud_there_all_is_as_it_was(
     fleet: Fleet, lived: tuple[NodeFolder, str, str], hardware: HardwareProfile, tmp_path: Path
 ) -> None:

@@ -180,6 +180,7 @@ def said(capsys: pytest.CaptureFixture[str], *words: str) -> Any:
     return json.loads(told.out)
 
 
+@pytest.mark.slow
 def test_the_command_imports_releases_and_shows(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -115,6 +115,7 @@ async def incidents(fleet: Fleet) -> list[str]:
     return [str(entry.details["detail"]) for entry in await fleet.ledger.audit() if entry.action == "model.troubled"]
 
 
+@pytest.mark.slow
 async def test_a_model_that_kills_the_agent_as_it_is_loaded_is_given_up_after_three_times(
     fleet: Fleet, maker: Maker, folder: NodeFolder
 ) -> None:

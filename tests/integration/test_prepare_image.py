@@ -24,6 +24,7 @@ async def node(cloud: Cloud, place: Path) -> NodeFolder:
     return NodeFolder(place)
 
 
+@pytest.mark.slow
 async def test_two_machines_from_one_image_are_two_nodes(cloud: Cloud, tmp_path: Path) -> None:
     folder = await node(cloud, tmp_path / "golden")
     agent = await (await AgentProcess.start(folder.root)).ready()

@@ -51,8 +51,9 @@ class OperatorsApi:
 @asynccontextmanager
 async def operators_api(data_dir: Path, **options: Any) -> AsyncIterator[OperatorsApi]:
     async with open_core(load_settings(data_dir=data_dir, **options)) as core:
-        app = web_app(Office(core))
-        transport = httpx.ASGITransport(app=guarded(app), client=("192.0.2.7", 1))
+        office = Office(core)
+        app = web_app(office)
+        transport = httpx.ASGITransport(app=guarded(app, office), client=("192.0.2.7", 1))
         async with httpx.AsyncClient(transport=transport, base_url="https://fleet.example", timeout=30) as http:
             yield OperatorsApi(core, app, http)
 

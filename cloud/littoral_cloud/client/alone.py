@@ -24,5 +24,5 @@ async def served_here(
     Raises NotFound where the data folder holds no coordinator's data, and what `open_core` raises.
     """
     opened = open_core(settings, stranger=stranger) if makes else open_existing(settings, stranger=stranger)
-    async with opened as core, socket_api(guarded(rest_app(Office(core))), socket):
+    async with opened as core, socket_api(guarded(rest_app(), Office(core)), socket):
         yield socket

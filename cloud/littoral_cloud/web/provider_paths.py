@@ -13,7 +13,7 @@ from littoral_cloud.api.rest.access import OPEN
 from littoral_cloud.commands.use_case import Office
 from littoral_cloud.settings import CloudSettings
 from littoral_cloud.trust.web_sessions import LASTS_S, open_session
-from littoral_cloud.web.provider import COOKIE, DONE, Provider, provider_of
+from littoral_cloud.web.provider import COOKIE, DONE, Provider
 
 _OPEN = {"x-role": OPEN}
 _ON = (
@@ -23,12 +23,10 @@ _ON = (
 """A page of ours: the browser came from another site, and keeps a strict cookie back from redirects that began there."""
 
 
-def add_provider(app: FastAPI) -> None:
-    """Where the settings name a provider. `app.state.provider`: it, or None. Raises BadInput."""
-    office: Office = app.state.office
-    provider = app.state.provider = provider_of(office.core.settings, page_url(office.core.settings))
-    if provider is not None:
-        app.include_router(_paths(office, provider))
+def add_provider(app: FastAPI, office: Office, provider: Provider) -> None:
+    """Adds the paths, and names the provider to the sign-in page."""
+    app.state.provider = provider
+    app.include_router(_paths(office, provider))
 
 
 def page_url(settings: CloudSettings) -> str:

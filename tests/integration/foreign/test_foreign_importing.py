@@ -47,6 +47,7 @@ def images() -> dict[str, np.ndarray]:
     return {"x_train": DATA.train_x, "y_train": DATA.train_y, "x_test": DATA.test_x, "y_test": DATA.test_y}
 
 
+@pytest.mark.slow
 def test_a_classifier_is_measured_quantized_and_says_its_own_tensors(tmp_path: Path) -> None:
     plan = ImportPlan("bars", labels=DATA.labels, preparation=ByteScaling("unit"))
     whole, small = of(tmp_path, linear_onnx(fitted()), plan, **images())

@@ -8,6 +8,7 @@ from littoral_cloud.simulate.world import World
 NODES = 250
 
 
+@pytest.mark.slow
 def test_a_bad_release_is_stopped_early_and_a_good_one_is_not() -> None:
     bad = World(scenario_of("bad", NODES), 1).run()
     good = World(scenario_of("good", NODES), 1).run()

@@ -58,6 +58,7 @@ def test_a_recipes_other_seeds_are_the_same_but_for_the_seed() -> None:
         assert isinstance(recipe_named(recipe).teacher, EnsembleRecipe)
 
 
+@pytest.mark.slow
 def test_a_file_is_judged_as_a_node_decodes_it() -> None:
     torch.manual_seed(1)
     spec: Mapping[str, object] = {"name": "compact_cnn", "widths": [4, 4], "stem": 5}

@@ -61,6 +61,7 @@ def test_the_page_names_every_network_that_takes_a_table_or_series() -> None:
         assert set(re.findall(r"`([a-z0-9_]+)`", row.split("|")[-2])) == {name for name in REGISTRY if kind in takes(name)}
 
 
+@pytest.mark.slow
 def test_the_import_of_the_page_runs(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     program, metric = blocks("import.md", "python")
     exec(program, {})

@@ -21,6 +21,8 @@ from littoral_cloud.trust.web_sessions import right_form, session_of
 COOKIE = "__Host-littoral"
 """`__Host-`: browsers take it over TLS alone, and from no other host."""
 CSRF_HEADER = "x-littoral-form"
+OFFICE = "littoral.office"
+"""In the scope of every request: one application may serve several offices."""
 ACCEPTED = "littoral.accepted"
 """In the scope of a request whose caller is known."""
 _SAFE = frozenset({"GET", "HEAD"})
@@ -43,7 +45,7 @@ class Here:
 
 def office_of(request: Request) -> Office:
     """For a path that anybody may ask."""
-    office: Office = request.app.state.office
+    office: Office = request.scope[OFFICE]
     return office
 
 

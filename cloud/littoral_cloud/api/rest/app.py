@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 from fastapi import APIRouter, Depends, FastAPI
@@ -29,10 +30,10 @@ from littoral_cloud.api.rest import (
     uploads,
     webhooks,
 )
-from littoral_cloud.api.rest.access import refuse_paths_without_role
+from littoral_cloud.api.rest.access import OFFICE, refuse_paths_without_role
 from littoral_cloud.api.rest.calls import HttpCalls
 from littoral_cloud.api.rest.failures import ErrorBody, add_failures
-from littoral_cloud.api.rest.guard import Asgi, Guard
+from littoral_cloud.api.rest.guard import Asgi, Guard, Receive, Scope, Send
 from littoral_cloud.api.rest.idempotency import Idempotency
 from littoral_cloud.api.rest.preconditions import refuse_unknown_if_match
 from littoral_cloud.commands.use_case import Office
@@ -64,14 +65,25 @@ ROUTERS = (
 )
 
 
-def guarded(app: FastAPI) -> Asgi:
-    """The application behind what is in front of every path. `app.state.office` must be set."""
-    office: Office = app.state.office
-    return HttpCalls(Guard(Idempotency(app, app)), app, office.health.counted.http if office.health is not None else None)
+def guarded(app: FastAPI, office: Office) -> Asgi:
+    """The application for one office, behind what is in front of every path."""
+    inner = HttpCalls(Guard(Idempotency(app, app)), app, office.health.counted.http if office.health is not None else None)
+
+    async def of_office(scope: Scope, receive: Receive, send: Send) -> None:
+        scope[OFFICE] = office
+        await inner(scope, receive, send)
+
+    return of_office
 
 
-def rest_app(office: Office) -> FastAPI:
-    """A new path or use case without a role does not start."""
+@functools.cache
+def rest_app() -> FastAPI:
+    """The operator API. Made once: FastAPI reads the types of all paths for half a second. A path without a role does not start."""
+    return new_rest_app()
+
+
+def new_rest_app() -> FastAPI:
+    """As `rest_app`, for who adds paths to it."""
     app = FastAPI(
         title="Littoral",
         version=__version__,
@@ -79,7 +91,6 @@ def rest_app(office: Office) -> FastAPI:
         docs_url=None,  # its page would load scripts from other hosts
         redoc_url=None,
     )
-    app.state.office = office
     v1 = APIRouter(prefix="/api/v1", dependencies=[Depends(refuse_unknown_if_match)], responses=ERRORS)
     for router in ROUTERS:
         v1.include_router(router)

@@ -23,7 +23,7 @@ from typing import Any
 from fastapi import FastAPI, Request
 
 from littoral.errors import BadInput, Conflict, FleetError
-from littoral_cloud.api.rest.access import here_of
+from littoral_cloud.api.rest.access import OFFICE, here_of
 from littoral_cloud.api.rest.failures import failure
 from littoral_cloud.api.rest.guard import STREAMED, Asgi, Message, Receive, Scope, Send
 from littoral_cloud.commands.use_case import Office
@@ -49,7 +49,7 @@ class KeptAnswer:
 
 
 class Idempotency:
-    """Around the API; `app.state.office` has the ledger."""
+    """Around the API; the office in the scope has the ledger."""
 
     def __init__(self, app: FastAPI, asgi: Asgi) -> None:
         self._app = app
@@ -72,7 +72,7 @@ class Idempotency:
             return await failure(error)(scope, receive, send)
 
     async def _once(self, id: str, scope: Scope, body: bytes, send: Send) -> None:
-        office: Office = self._app.state.office
+        office: Office = scope[OFFICE]
         ledger, now = office.core.ledger, office.core.clock()
         asked = hashlib.sha256(b"\0".join((scope["path"].encode(), scope.get("query_string", b""), body))).hexdigest()
         doc = await ledger.get(KIND, id)

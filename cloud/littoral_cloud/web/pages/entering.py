@@ -9,7 +9,7 @@ from fastapi import APIRouter, Form, Request
 from fastapi.responses import Response
 
 from littoral.errors import FleetError
-from littoral_cloud.api.rest.access import COOKIE
+from littoral_cloud.api.rest.access import COOKIE, office_of
 from littoral_cloud.trust.web_sessions import LASTS_S, sign_in, sign_out, use_link
 from littoral_cloud.web.provider import Provider
 from littoral_cloud.web.render import rendered, see_other
@@ -25,7 +25,7 @@ async def ask(request: Request) -> Response:
 
 @router.post("/sign-in", **OPEN_PAGE)
 async def enter(request: Request, token: Annotated[str, Form(max_length=1_000)]) -> Response:
-    core = request.app.state.office.core
+    core = office_of(request).core
     try:
         cookie, _ = await sign_in(core.ledger, token.strip(), core.clock(), secrets.token_urlsafe)
     except FleetError as error:
@@ -36,7 +36,7 @@ async def enter(request: Request, token: Annotated[str, Form(max_length=1_000)])
 @router.get("/enter", **OPEN_PAGE)
 async def enter_once(request: Request, code: str = "") -> Response:
     """Where the link of `littoral-cloud page` leads."""
-    core = request.app.state.office.core
+    core = office_of(request).core
     try:
         cookie = await use_link(core.ledger, code[:1_000], core.clock(), secrets.token_urlsafe)
     except FleetError as error:
