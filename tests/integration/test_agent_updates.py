@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from littoral.digest import digest_of
 from littoral.identity import seal

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from bench.simulated import found, scenario_of
 from littoral_cloud.simulate.world import World
 

@@ -78,7 +78,7 @@ def guarded(app: FastAPI, office: Office) -> Asgi:
 
 @functools.cache
 def rest_app() -> FastAPI:
-    """The operator API. Made once: FastAPI reads the types of all paths for half a second. A path without a role does not start."""
+    """The operator API. Made once: FastAPI reads the types of all paths for half a second."""
     return new_rest_app()
 
 
