@@ -166,7 +166,10 @@ class FleetClient:
         raise Unavailable(f"coordinator at {self.where}: it has ended", hint="the same command goes on once it is back")
 
     def _away(self, error: Exception) -> FleetError:
-        return Unavailable(f"coordinator at {self.where}: {error or type(error).__name__}", hint="littoral-cloud doctor")
+        hint = "littoral-cloud doctor"
+        if "CERTIFICATE_VERIFY_FAILED" in str(error):
+            hint = "name the fleet's CA, DATA/ca/ca.pem of the coordinator: LITTORAL_API_CA_FILE, or login --ca-file"
+        return Unavailable(f"coordinator at {self.where}: {error or type(error).__name__}", hint=hint)
 
 
 def _given(query: Mapping[str, QueryValue]) -> dict[str, Any]:

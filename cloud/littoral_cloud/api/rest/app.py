@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from functools import partial
 from typing import Any
 
 from fastapi import APIRouter, Depends, FastAPI
@@ -34,7 +35,7 @@ from littoral_cloud.api.rest.access import OFFICE, refuse_paths_without_role
 from littoral_cloud.api.rest.calls import HttpCalls
 from littoral_cloud.api.rest.failures import ErrorBody, add_failures
 from littoral_cloud.api.rest.guard import Asgi, Guard, Receive, Scope, Send
-from littoral_cloud.api.rest.idempotency import Idempotency
+from littoral_cloud.api.rest.idempotency import Idempotency, with_keys
 from littoral_cloud.api.rest.preconditions import refuse_unknown_if_match
 from littoral_cloud.commands.use_case import Office
 
@@ -96,6 +97,7 @@ def new_rest_app() -> FastAPI:
         v1.include_router(router)
     app.include_router(v1)
     app.include_router(health.router)
+    app.openapi = partial(with_keys, app.openapi)  # type: ignore[method-assign]
     add_failures(app)
     refuse_paths_without_role(app)
     return app

@@ -16,7 +16,7 @@ Draft: https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-heade
 from __future__ import annotations
 
 import hashlib
-from collections.abc import MutableMapping
+from collections.abc import Callable, MutableMapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,6 +46,26 @@ class KeptAnswer:
     status: int = 0
     body: str = ""
     schema: int = 1
+
+
+_PARAMETER = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "required": False,
+    "description": "The same key with the same request gets the first answer again, for a day.",
+    "schema": {"type": "string", "minLength": 1, "maxLength": _MOST_KEY, "pattern": "^[!-~]+$"},
+}
+
+
+def with_keys(document: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """The OpenAPI document, in which every POST that takes the header names it."""
+    found = document()
+    for path, methods in found["paths"].items():
+        if "post" in methods and not path.startswith(STREAMED):
+            parameters = methods["post"].setdefault("parameters", [])
+            if _PARAMETER not in parameters:
+                parameters.append(_PARAMETER)
+    return found
 
 
 class Idempotency:
