@@ -242,3 +242,13 @@ async def test_no_answer_breaks_the_openapi_document(api: OperatorsApi, monkeypa
                 continue
             case.validate_response(answer, checks=CHECKS)
     assert asked >= 50
+
+
+async def test_failed_sign_ins_and_refused_pages_are_in_the_trail(api: OperatorsApi) -> None:
+    assert (await api.http.post("/sign-in", data={"token": "litt_guess"})).status_code == 401
+    assert (await api.http.get("/enter?code=guess")).status_code == 401
+    await api.http.post("/sign-in", data={"token": await api.token(Role.VIEWER, name="vi")})
+    assert (await api.http.get("/enrol")).status_code == 403
+    lines = [(line.subject, line.actor) for line in await api.core.ledger.audit() if line.action == "access.denied"]
+    assert lines[:2] == [("session.sign-in", "192.0.2.7")] * 2
+    assert [actor for _, actor in lines[2:]] == ["vi"]

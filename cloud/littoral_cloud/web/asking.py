@@ -13,7 +13,7 @@ from fastapi.responses import Response
 from littoral.errors import BadInput, FleetError
 from littoral_cloud.api.rest.access import needs
 from littoral_cloud.api.rest.failures import http_status_of
-from littoral_cloud.commands.use_case import use_case_of
+from littoral_cloud.commands.use_case import refusals_audited, use_case_of
 from littoral_cloud.fleet.labels import labels_from
 from littoral_cloud.trust.people import Denied
 from littoral_cloud.web.page_words import problem_on_page
@@ -71,7 +71,8 @@ def add_action(router: APIRouter, path: str, case: Callable[..., Any], asks: Ask
     """
 
     async def ask(request: Request, visitor: VisitorDep) -> Response:
-        refuse_lower_role(visitor, case)
+        async with refusals_audited(visitor.office, visitor.caller, use_case_of(case).name):
+            refuse_lower_role(visitor, case)
         found = await asks(visitor, request.path_params.get("id", ""))
         return visitor.page("ask.html", ask=replace(found, action=request.url.path), problem="")
 

@@ -14,7 +14,7 @@ from fastapi import Depends, Request
 from fastapi.responses import HTMLResponse
 
 from littoral_cloud.api.rest.access import ACCEPTED, COOKIE, CSRF_HEADER, OPEN, USER, Here, here_of, office_of
-from littoral_cloud.commands.use_case import Office
+from littoral_cloud.commands.use_case import Office, refusals_audited
 from littoral_cloud.trust.people import Caller, Denied, NotSignedIn, Role
 from littoral_cloud.trust.web_sessions import right_form, session_of
 from littoral_cloud.web.render import rendered
@@ -63,7 +63,8 @@ async def _visitor(request: Request) -> Visitor:
     caller, session = await session_of(office.core.ledger, request.cookies[COOKIE], office.core.clock())
     if request.method not in _SAFE:
         if request.headers.get("content-type", "").startswith("multipart/"):
-            _refuse_lower_role(request, caller)
+            async with refusals_audited(office, caller, path):
+                _refuse_lower_role(request, caller)
         given = request.headers.get(CSRF_HEADER, "")
         if not given:
             given = str((await request.form()).get(CSRF_FIELD, ""))

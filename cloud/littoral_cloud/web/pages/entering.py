@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
+from dataclasses import replace
 from typing import Annotated
 
 from fastapi import APIRouter, Form, Request
@@ -10,6 +12,8 @@ from fastapi.responses import Response
 
 from littoral.errors import FleetError
 from littoral_cloud.api.rest.access import COOKIE, office_of
+from littoral_cloud.fleet.ledger import Change
+from littoral_cloud.trust.people import Caller, Role
 from littoral_cloud.trust.web_sessions import LASTS_S, sign_in, sign_out, use_link
 from littoral_cloud.web.provider import Provider
 from littoral_cloud.web.render import rendered, see_other
@@ -29,6 +33,7 @@ async def enter(request: Request, token: Annotated[str, Form(max_length=1_000)])
     try:
         cookie, _ = await sign_in(core.ledger, token.strip(), core.clock(), secrets.token_urlsafe)
     except FleetError as error:
+        await _note_failure(request)
         return _sign_in_page(request, error.message)
     return _entered(cookie)
 
@@ -40,6 +45,7 @@ async def enter_once(request: Request, code: str = "") -> Response:
     try:
         cookie = await use_link(core.ledger, code[:1_000], core.clock(), secrets.token_urlsafe)
     except FleetError as error:
+        await _note_failure(request)
         return _sign_in_page(request, f"{error.message}: {error.hint}")
     return _entered(cookie)
 
@@ -50,6 +56,16 @@ async def leave(request: Request, visitor: VisitorDep) -> Response:
     answer = see_other("/sign-in")
     answer.delete_cookie(COOKIE, path="/", secure=True, httponly=True, samesite="strict")
     return answer
+
+
+async def _note_failure(request: Request) -> None:
+    """In the audit trail, under the address, at the rate of one caller."""
+    office = office_of(request)
+    address = request.client.host if request.client is not None else "?"
+    stranger = Caller(name=address, role=Role.VIEWER, id=f"address {address}")
+    line = office.refusals.line(stranger, "session.sign-in", asyncio.get_running_loop().time())
+    if line is not None:
+        await office.core.ledger.commit(Change((), (replace(line, details={}),)))
 
 
 def _sign_in_page(request: Request, problem: str = "") -> Response:
