@@ -15,6 +15,7 @@ import typer
 
 from littoral.one_arena import use_one_arena
 from littoral.streams import unheard
+from littoral_cloud.api.collecting import collect_rarely
 from littoral_cloud.api.open_files import raise_limit
 from littoral_cloud.cli.noun import noun
 from littoral_cloud.logs.lines import write_lines_as
@@ -95,6 +96,7 @@ def serve(
     write_lines_as(settings.log_format)
     raise_limit()
     use_one_arena()
+    collect_rarely()
     asyncio.run(_until_signalled(settings, format))
 
 
