@@ -11,16 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
-
-from littoral.identity import certificate_request, new_node_key, private_pem
 from littoral.process.command import Command, script
 from littoral_cloud.app import Core
-from littoral_cloud.fleet.ledger import Change, Write
-from littoral_cloud.fleet.records import Enrolment, Node, dump
 from littoral_cloud.settings import CloudSettings
 from tests.kit.certificates import Credential
+from tests.kit.cloud import a_node
 from tests.kit.redis_server import MortalRedis
 
 KEYS = ("ca", "signing")
@@ -78,18 +73,5 @@ class SeveralCoordinators:
 
 
 async def node_of(core: Core, node_id: str) -> Credential:
-    """Enrolled with the fleet's own CA."""
-    key = new_node_key()
-    request = certificate_request(key)
-    issued = core.trust.ca.issue_node(request, node_id, core.clock())
-    node = Node(
-        node_id=node_id,
-        name=node_id,
-        enrolment=Enrolment.ACCEPTED,
-        public_key_sha256=core.trust.ca.public_key_sha256(request),
-        certificate_sha256=issued.sha256,
-        certificate_expires_at=issued.expires_at,
-        enrolled_at=core.clock(),
-    )
-    await core.ledger.commit(Change((Write("node", node_id, dump(node), 0),)))
-    return Credential(private_pem(key), x509.load_der_x509_certificate(issued.der).public_bytes(Encoding.PEM))
+    """Enrolled with the fleet's own CA; its name is its id."""
+    return await a_node(core, node_id, node_id)

@@ -34,14 +34,15 @@ def web_app(office: Office) -> FastAPI:
 
 @functools.cache
 def _without_provider() -> FastAPI:
-    return _new_app()
+    app = _new_app()
+    refuse_paths_without_role(app)
+    return app
 
 
 def _new_app() -> FastAPI:
     app = new_rest_app()
     add_pages(app)
     app.state.provider = None
-    refuse_paths_without_role(app)
     return app
 
 

@@ -6,7 +6,7 @@ may send the header of the API.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -14,7 +14,7 @@ from fastapi import Depends, Request
 from fastapi.responses import HTMLResponse
 
 from littoral_cloud.api.rest.access import ACCEPTED, COOKIE, CSRF_HEADER, OPEN, USER, Here, here_of, office_of
-from littoral_cloud.commands.use_case import Office, refusals_audited
+from littoral_cloud.commands.use_case import Office, refusals_audited, use_case_of
 from littoral_cloud.trust.people import Caller, Denied, NotSignedIn, Role
 from littoral_cloud.trust.web_sessions import right_form, session_of
 from littoral_cloud.web.render import rendered
@@ -41,6 +41,11 @@ class Visitor:
     def may(self, role: str) -> bool:
         return self.caller.role.includes(Role(role))
 
+    async def needs(self, case: Callable[..., Any]) -> None:
+        """Raises Denied where this visitor's role is lower than that of a use case."""
+        needed = use_case_of(case)
+        await refuse_lower_role(self.office, self.caller, needed.role, needed.name)
+
     def page(self, template: str, status: int = 200, **values: Any) -> HTMLResponse:
         return rendered(template, status, visitor=self, **values)
 
@@ -63,8 +68,9 @@ async def _visitor(request: Request) -> Visitor:
     caller, session = await session_of(office.core.ledger, request.cookies[COOKIE], office.core.clock())
     if request.method not in _SAFE:
         if request.headers.get("content-type", "").startswith("multipart/"):
-            async with refusals_audited(office, caller, path):
-                _refuse_lower_role(request, caller)
+            needed = (getattr(request.scope.get("route"), "openapi_extra", None) or {}).get("x-role")
+            if needed in set(Role):  # before a file is read
+                await refuse_lower_role(office, caller, needed, path)
         given = request.headers.get(CSRF_HEADER, "")
         if not given:
             given = str((await request.form()).get(CSRF_FIELD, ""))
@@ -74,11 +80,11 @@ async def _visitor(request: Request) -> Visitor:
     return Visitor(office, caller, session.csrf, path, position)
 
 
-def _refuse_lower_role(request: Request, caller: Caller) -> None:
-    """Before a file is read."""
-    needed = (getattr(request.scope.get("route"), "openapi_extra", None) or {}).get("x-role")
-    if needed in set(Role) and not caller.role.includes(Role(needed)):
-        raise Denied(f"this needs the role {needed}, and you are {caller.role}", hint="ask an admin for such a token")
+async def refuse_lower_role(office: Office, caller: Caller, needed: str, what: str) -> None:
+    """Before a form is shown, or a file is read. Raises Denied, with a line for `what` in the audit trail."""
+    async with refusals_audited(office, caller, what):
+        if not caller.role.includes(Role(needed)):
+            raise Denied(f"this needs the role {needed}, and you are {caller.role}", hint="ask an admin for such a token")
 
 
 async def visitor_if_any(request: Request) -> Visitor | None:

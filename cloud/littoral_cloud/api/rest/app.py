@@ -80,11 +80,13 @@ def guarded(app: FastAPI, office: Office) -> Asgi:
 @functools.cache
 def rest_app() -> FastAPI:
     """The operator API. Made once: FastAPI reads the types of all paths for half a second."""
-    return new_rest_app()
+    app = new_rest_app()
+    refuse_paths_without_role(app)
+    return app
 
 
 def new_rest_app() -> FastAPI:
-    """As `rest_app`, for who adds paths to it."""
+    """For who adds paths to it, and checks all of them then (`refuse_paths_without_role`): the check reads every path's types."""
     app = FastAPI(
         title="Littoral",
         version=__version__,
@@ -99,5 +101,4 @@ def new_rest_app() -> FastAPI:
     app.include_router(health.router)
     app.openapi = partial(with_keys, app.openapi)  # type: ignore[method-assign]
     add_failures(app)
-    refuse_paths_without_role(app)
     return app

@@ -19,7 +19,7 @@ from littoral_cloud.api.rest.failures import http_status_of
 from littoral_cloud.commands import importing, uploads
 from littoral_cloud.commands.importing import ImportRequest
 from littoral_cloud.trust.people import Denied
-from littoral_cloud.web.asking import Ask, FormField, fields_of, refuse_lower_role
+from littoral_cloud.web.asking import Ask, FormField, fields_of
 from littoral_cloud.web.visitor import Visitor, VisitorDep
 
 router = APIRouter(include_in_schema=False)
@@ -61,7 +61,7 @@ FORM = Ask(
 
 @router.get("/import", **needs(importing.import_))
 async def form(visitor: VisitorDep) -> Response:
-    refuse_lower_role(visitor, importing.import_)
+    await visitor.needs(importing.import_)
     return visitor.page("import.html", ask=FORM, problem="")
 
 
